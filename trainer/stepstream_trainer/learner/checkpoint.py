@@ -1,0 +1,188 @@
+"""Checkpoints that are whole or not there.
+
+A checkpoint is a data file and a manifest that holds the data's SHA-256. Data first, manifest second, each written
+beside its place, flushed to the disk and renamed: whoever finds a manifest finds the data it names, however the writer
+died. Reading verifies the checksum and goes back to an older checkpoint when the newest is damaged. Data is read with
+`weights_only`: a checkpoint can hold tensors and plain values, never code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+FORMAT = 1
+"""Rises when a checkpoint of today could no longer be read by the code of yesterday."""
+
+State = dict[str, Any]
+
+
+class CheckpointError(Exception):
+    """No checkpoint here can be used; the text says which were tried and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """What is known of a checkpoint without reading its data."""
+
+    step: int
+    updates: int
+    attempt: int
+    job_digest: str
+    """Of the job's fields that a resumed run must share; see `TrainerConfig.identity_digest`."""
+    unix_time: float
+    sha256: str
+    bytes: int
+    format: int = FORMAT
+
+
+class CheckpointStore:
+    """The checkpoints of one run, newest last; keeps the `retain` newest. Loop thread only."""
+
+    def __init__(self, directory: Path, retain: int) -> None:
+        self.directory = directory
+        self._retain = retain
+
+    def save(self, state: State, *, step: int, updates: int, attempt: int, job_digest: str) -> Manifest:
+        """Write one checkpoint; raises OSError when the disk refuses, and then leaves the older ones as they were."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        data = _serialise(state)
+        manifest = Manifest(
+            step=step,
+            updates=updates,
+            attempt=attempt,
+            job_digest=job_digest,
+            unix_time=time.time(),
+            sha256=hashlib.sha256(data).hexdigest(),
+            bytes=len(data),
+        )
+        write_durably(self._data_path(step), data)
+        write_durably(self._manifest_path(step), json.dumps(asdict(manifest), indent=1).encode())
+        self._prune()
+        return manifest
+
+    def load_latest(self, *, warn: Callable[[str], None]) -> tuple[Manifest, State] | None:
+        """The newest whole checkpoint; None when there are none. Each damaged one is told to `warn`.
+
+        Raises CheckpointError when there are checkpoints and not one of them can be read.
+        """
+        damaged = []
+        for path in self._manifests_newest_first():
+            try:
+                return self.load(path)
+            except CheckpointError as error:
+                damaged.append(str(error))
+                warn(str(error))
+        if damaged:
+            raise CheckpointError(
+                f"{self.directory}: none of {len(damaged)} checkpoints can be read ({damaged[0]}); "
+                "restore one from a copy, or start afresh with --fresh"
+            )
+        return None
+
+    def load(self, manifest_path: Path) -> tuple[Manifest, State]:
+        """Read the checkpoint of one manifest file; raises CheckpointError when it is not whole."""
+        try:
+            manifest = Manifest(**json.loads(manifest_path.read_text()))
+            if manifest.format != FORMAT:
+                raise CheckpointError(f"{manifest_path}: format {manifest.format}, this version reads {FORMAT}")
+            data = self._data_path(manifest.step).read_bytes()
+        except (OSError, ValueError, TypeError) as error:
+            raise CheckpointError(f"{manifest_path}: cannot be read: {error}") from error
+        if hashlib.sha256(data).hexdigest() != manifest.sha256:
+            raise CheckpointError(f"{self._data_path(manifest.step)}: damaged: its checksum is not the manifest's")
+        try:
+            return manifest, _deserialise(data)
+        except pickle.UnpicklingError as error:
+            raise CheckpointError(
+                f"{self._data_path(manifest.step)}: holds more than tensors and plain values"
+            ) from error
+
+    def newest(self) -> Path | None:
+        """Path of the newest manifest."""
+        return next(self._manifests_newest_first(), None)
+
+    def _data_path(self, step: int) -> Path:
+        return self.directory / f"checkpoint-{step:012d}.pt"
+
+    def _manifest_path(self, step: int) -> Path:
+        return self.directory / f"checkpoint-{step:012d}.json"
+
+    def _manifests_newest_first(self) -> Iterator[Path]:
+        return iter(sorted(self.directory.glob("checkpoint-*.json"), reverse=True))
+
+    def _prune(self) -> None:
+        """Delete what is neither among the newest `retain` nor part of a whole checkpoint."""
+        kept = list(self._manifests_newest_first())[: self._retain]
+        wanted = {*kept, *(path.with_suffix(".pt") for path in kept)}
+        # A manifest goes before its data, so that what remains at any moment is whole.
+        for path in sorted(self.directory.glob("checkpoint-*"), key=lambda path: path.suffix != ".json"):
+            if path not in wanted:
+                path.unlink(missing_ok=True)
+
+
+def parameter_digest(network: torch.nn.Module) -> str:
+    """SHA-256 over all parameters and buffers, bit for bit: two equal digests are two equal networks."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())  # sync
+    return digest.hexdigest()
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Put `data` at `path` so that after a crash there is either all of it or what was there before."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(path)
+        _flush_directory(path.parent)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _flush_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _serialise(state: State) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(_map_leaves(state, np.ndarray, torch.from_numpy), buffer)
+    return buffer.getvalue()
+
+
+def _deserialise(data: bytes) -> State:
+    state: State = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    return state
+
+
+def as_arrays(tree: Any) -> Any:
+    """The same tree with NumPy arrays where it has tensors."""
+    return _map_leaves(tree, torch.Tensor, torch.Tensor.numpy)
+
+
+def _map_leaves(tree: Any, kind: type, change: Callable[[Any], Any]) -> Any:
+    if isinstance(tree, dict):
+        return {key: _map_leaves(value, kind, change) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_map_leaves(value, kind, change) for value in tree]
+    return change(tree) if isinstance(tree, kind) else tree

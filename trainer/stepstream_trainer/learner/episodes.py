@@ -1,0 +1,53 @@
+"""True returns and lengths of the episodes that slots are playing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepstream_trainer.learner.recent_episodes import RecentEpisodes
+
+
+class EpisodeTracker:
+    """Sums each slot's unclipped rewards until its episode ends. Loop thread only.
+
+    `window` is the number of most recent episodes that a mean return is taken over.
+    """
+
+    def __init__(self, num_slots: int, window: int) -> None:
+        self.finished = 0
+        self.recent = RecentEpisodes(window)
+        self._return_B = np.zeros(num_slots, np.float64)
+        self._length_B = np.zeros(num_slots, np.int64)
+
+    def record(
+        self, slots: slice, reward_n: NDArray[np.float32], ended_n: NDArray[np.bool_]
+    ) -> tuple[list[float], list[int]]:
+        """Add one step of `slots`; give the returns and the lengths (steps) of the episodes that ended with it."""
+        self._return_B[slots] += reward_n
+        self._length_B[slots] += 1
+        if not ended_n.any():
+            return [], []
+        ended = slots.start + np.flatnonzero(ended_n)
+        returns, lengths = self._return_B[ended].tolist(), self._length_B[ended].tolist()
+        self._return_B[ended] = 0.0
+        self._length_B[ended] = 0
+        self.finished += len(ended)
+        self.recent.add(returns, lengths)
+        return returns, lengths
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "finished": self.finished,
+            "recent": self.recent.state_dict(),
+            "return_B": self._return_B.copy(),
+            "length_B": self._length_B.copy(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.finished = state["finished"]
+        self.recent.load_state_dict(state["recent"])
+        self._return_B[:] = state["return_B"]
+        self._length_B[:] = state["length_B"]
