@@ -1,0 +1,124 @@
+"""The history of a run: metrics.jsonl (one JSON object a line) and TensorBoard event files, both indexed by steps.
+
+A resume at step S goes on from S, so what a lost attempt wrote beyond S would appear twice: opening drops those lines
+(the file is rewritten beside itself and renamed, so a crash leaves the old one or the new one) and tells TensorBoard to
+forget them. A torn last line is dropped as well. A disk that refuses never stops training: the line is lost and the log
+says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+
+from stepstream_trainer.history import METRICS_FILE, read_history
+from stepstream_trainer.logs import get_log
+
+TENSORBOARD_DIRECTORY = "tensorboard"
+
+_log = get_log("event_log")
+
+_SCALARS = {
+    "episodeReturn": "episode/return",
+    "episodeLength": "episode/length_steps",
+    "stepsPerSecond": "speed/steps_per_second",
+    "policyLag": "speed/policy_lag_updates",
+    "learningRate": "optimiser/learning_rate",
+}
+"""Fields of a line that TensorBoard shows, and under which tag. Losses go to loss/<name>, fractions to time/<phase>."""
+
+
+class EventLog:
+    """Appends to the history of one run. One thread at a time; each line reaches the file before `append` returns."""
+
+    def __init__(
+        self, run_directory: Path, *, attempt: int, resumed_at: int, unix_time: Callable[[], float] = time.time
+    ) -> None:
+        """`resumed_at` is the step of the checkpoint that this attempt begins from, 0 for a fresh job."""
+        run_directory.mkdir(parents=True, exist_ok=True)
+        self._attempt = attempt
+        self._unix_time = unix_time
+        self._phase_seconds: dict[str, float] = {}
+        path = run_directory / METRICS_FILE
+        drop_later_lines(path, resumed_at)
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._line_is_whole = True
+        self._tensorboard = SummaryWriter(
+            str(run_directory / TENSORBOARD_DIRECTORY), purge_step=resumed_at + 1 if resumed_at else None, flush_secs=10
+        )
+
+    def append(self, status: Mapping[str, Any], *, losses: Mapping[str, float], learning_rate: float) -> None:
+        """One line from a LearnerStatus snapshot and the latest update's figures."""
+        line = self._line(status, losses, learning_rate)
+        try:
+            self._write(line)
+            self._draw(line)
+        except OSError as error:
+            _log.warning("history_line_lost", error=str(error), steps=line["steps"])
+
+    def close(self) -> None:
+        self._tensorboard.close()
+        os.close(self._file)
+
+    def _line(self, status: Mapping[str, Any], losses: Mapping[str, float], learning_rate: float) -> dict[str, Any]:
+        now = datetime.fromtimestamp(self._unix_time(), UTC)
+        return {
+            "time": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "attempt": self._attempt,
+            **{
+                name: status[name] for name in ("steps", "frames", "updates", "episodes", "stepsPerSecond", "policyLag")
+            },
+            "episodeReturn": status["episodeReturn"],
+            "episodeLength": status["episodeLength"],
+            "learningRate": learning_rate,
+            "losses": dict(losses),
+            "phaseFractions": self._fractions(status["phaseSeconds"]),
+        }
+
+    def _fractions(self, phase_seconds: Mapping[str, float]) -> dict[str, float]:
+        """Of the loop's time since the line before, by phase; they add up to 1, or are empty when no time passed."""
+        spent = {phase: value - self._phase_seconds.get(phase, 0.0) for phase, value in phase_seconds.items()}
+        self._phase_seconds = dict(phase_seconds)
+        whole = sum(spent.values())
+        return {phase: round(value / whole, 4) for phase, value in spent.items()} if whole > 0 else {}
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        """After a torn write the next line starts on one of its own, so that only one is lost."""
+        data = ("" if self._line_is_whole else "\n").encode() + _encode(line)
+        self._line_is_whole = False
+        self._line_is_whole = os.write(self._file, data) == len(data)
+
+    def _draw(self, line: Mapping[str, Any]) -> None:
+        step = line["steps"]
+        for name, tag in _SCALARS.items():
+            if line[name] is not None:
+                self._tensorboard.add_scalar(tag, line[name], step)
+        for prefix, values in (("loss", line["losses"]), ("time", line["phaseFractions"])):
+            for name, value in values.items():
+                self._tensorboard.add_scalar(f"{prefix}/{name}", value, step)
+
+
+def drop_later_lines(path: Path, step: int) -> None:
+    """Leave the whole lines up to `step`, atomically; a file that holds nothing else is not touched."""
+    if not path.exists():
+        return
+    kept = b"".join(_encode(line) for line in read_history(path) if line["steps"] <= step)
+    if len(kept) == path.stat().st_size:
+        return
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        file.write(kept)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(path)
+
+
+def _encode(line: Mapping[str, Any]) -> bytes:
+    return json.dumps(line).encode() + b"\n"

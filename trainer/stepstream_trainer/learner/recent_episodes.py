@@ -1,0 +1,39 @@
+"""The last N finished episodes: what "mean return" means wherever Stepstream says it."""
+
+from collections import deque
+from collections.abc import Iterable
+
+
+class RecentEpisodes:
+    """True returns and lengths of the last `size` episodes (stopWhen.episodes). The loop's thread only."""
+
+    def __init__(self, size: int) -> None:
+        self._returns: deque[float] = deque(maxlen=size)
+        self._lengths: deque[int] = deque(maxlen=size)
+
+    def add(self, returns: Iterable[float], lengths: Iterable[int]) -> None:
+        self._returns.extend(returns)
+        self._lengths.extend(lengths)
+
+    @property
+    def full(self) -> bool:
+        """Whether `size` episodes have ended: stopWhen.meanReturn is not judged on fewer."""
+        return len(self._returns) == self._returns.maxlen
+
+    @property
+    def mean_return(self) -> float | None:
+        return sum(self._returns) / len(self._returns) if self._returns else None
+
+    @property
+    def mean_length(self) -> float | None:
+        """Steps."""
+        return sum(self._lengths) / len(self._lengths) if self._lengths else None
+
+    def state_dict(self) -> dict[str, list[float] | list[int]]:
+        """For checkpoints, so that a resumed job judges stopWhen as if it had never stopped."""
+        return {"returns": list(self._returns), "lengths": list(self._lengths)}
+
+    def load_state_dict(self, state: dict[str, list[float] | list[int]]) -> None:
+        self._returns.clear()
+        self._lengths.clear()
+        self.add(state["returns"], (int(length) for length in state["lengths"]))
