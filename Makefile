@@ -1,0 +1,73 @@
+# Every target does its own set-up: a Python of 3.11 or newer, make and a C compiler are all it needs.
+#   VENV=path     where the virtual environment lives (default .venv)
+#   PYTHON=path   the interpreter it is made from (default: the first suitable one found)
+#   JOB=file      the job that `make run` trains
+#   ARGS="..."    further arguments for run, test or bench
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV ?= .venv
+JOB ?= examples/pong-ppo.yaml
+ARGS ?=
+
+BIN := $(abspath $(VENV))/bin
+READY := $(VENV)/.stepstream-ready
+CANDIDATES := python3 python3.13 python3.12 python3.11 python3.14 python
+SUITABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
+
+export PYTHONUNBUFFERED := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup run test lint types verify protos bench docs clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(READY)  ## Make the virtual environment and install Stepstream into it
+
+run: $(READY)  ## Train JOB on this machine; started again, it goes on where it was
+	@$(BIN)/stepstream run $(JOB) $(ARGS)
+
+test: $(READY)  ## Run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)  ## Check style (ruff) and import contracts (import-linter)
+	@$(BIN)/ruff check
+	@$(BIN)/lint-imports --no-cache
+
+types: $(READY)  ## Check types (mypy --strict)
+	@$(BIN)/mypy
+
+verify: $(READY)  ## Regenerate what is generated; fail where the tree differs
+	@$(BIN)/python .ci/generated.py --check
+
+protos: $(READY)  ## Regenerate the wire's Python code
+	@$(BIN)/python .ci/generated.py protos
+
+docs: $(READY)  ## Regenerate the CRD and the reference pages
+	@$(BIN)/python .ci/generated.py api metrics chart
+
+bench: $(READY)  ## Measure against the bound and the peers (ARGS=--quick for a short look)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean:  ## Remove caches and build output; keeps runs/ and the virtual environment
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# The stamp is newer than what it was made from, so a warm target starts at once.
+$(READY): pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing Stepstream into $(VENV); the first time fetches about 5 GB, most of it torch."
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(VENV)/bin/python:
+	@for candidate in $(PYTHON) $(CANDIDATES); do \
+	  if "$$candidate" -c '$(SUITABLE)' 2>/dev/null; then "$$candidate" -m venv $(VENV) && exit; fi; \
+	done; \
+	echo "No Python of 3.11 or newer with venv was found. Install one (Debian: apt install python3-venv)," \
+	  "or name it: make PYTHON=/path/to/python3.11" >&2; \
+	exit 1
