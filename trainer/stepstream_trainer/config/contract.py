@@ -1,0 +1,48 @@
+"""What the operator (or the local runner) and the processes it starts have agreed on."""
+
+from typing import Final
+
+LEARNER_COMMAND: Final = ("python", "-m", "stepstream_trainer.learner")
+SIMULATOR_COMMAND: Final = ("python", "-m", "stepstream_trainer.simulator")
+
+EXIT_DONE: Final = 0
+"""The job is over: the budget is spent, the goal is reached, or (a simulator) the learner said so."""
+
+EXIT_RESUME: Final = 75
+"""SIGTERM was handled and a checkpoint written: start me again. sysexits.h EX_TEMPFAIL."""
+
+EXIT_INVALID: Final = 78
+"""The input cannot work; trying again is of no use. sysexits.h EX_CONFIG."""
+
+STREAM_PORT: Final = 7070
+"""A learner takes simulators' streams here."""
+
+HTTP_PORT: Final = 9090
+"""/metrics, /status (learners), /healthz, /readyz."""
+
+CONFIG: Final = "STEPSTREAM_CONFIG"
+"""Path of job.json."""
+
+RUN_DIR: Final = "STEPSTREAM_RUN_DIR"
+"""A learner's directory: checkpoints/, metrics.jsonl, tensorboard/."""
+
+RANK: Final = "STEPSTREAM_RANK"
+WORLD_SIZE: Final = "STEPSTREAM_WORLD_SIZE"
+
+ATTEMPT: Final = "STEPSTREAM_ATTEMPT"
+"""Which life of the learner set this is; the first is 1."""
+
+LISTEN: Final = "STEPSTREAM_LISTEN"
+"""Where a learner takes streams: `0.0.0.0:7070` or `unix:/path`."""
+
+LEARNER: Final = "STEPSTREAM_LEARNER"
+"""gRPC target that a simulator dials: `dns:///host:7070` or `unix:/path`."""
+
+HTTP: Final = "STEPSTREAM_HTTP"
+"""Where a process serves HTTP: `0.0.0.0:9090` or `unix:/path`."""
+
+SIMULATOR: Final = "STEPSTREAM_SIMULATOR"
+"""A simulator's name, unique in the job."""
+
+TLS_DIR: Final = "STEPSTREAM_TLS_DIR"
+"""Directory with ca.crt, tls.crt and tls.key. Where it is set, both ends demand the other's certificate."""

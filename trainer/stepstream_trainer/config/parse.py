@@ -1,0 +1,243 @@
+"""From plain JSON values to frozen configuration and back. Accepts what the API server accepts, and nothing else.
+
+A null is an absent field, as it is for the API server. A number such as 1e6 is an integer where it has no fraction.
+All errors are gathered; an object is built, and its cross rules judged, only when every field of it is right.
+"""
+
+import dataclasses
+import enum
+import math
+import re
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+
+from .errors import NOT_GIVEN, ConfigurationErrors, FieldError, describe, did_you_mean
+from .fields import FieldRules, JsonValue, Quantity, SpecField, cross_rules, spec_fields
+
+T = TypeVar("T")
+
+QUANTITY_PATTERN: Final = r"^(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
+"""Quantities as Kubernetes writes them, without a sign: no resource is negative."""
+
+_INVALID: Final = object()
+
+
+def parse(cls: type[T], given: object, path: str = "spec") -> T:
+    """Build `cls` from plain values. Raises `ConfigurationErrors` naming everything that is wrong with them."""
+    reader = _Reader()
+    value = reader.read_object(cls, given, path)
+    if reader.errors:
+        raise ConfigurationErrors(reader.errors)
+    return typing.cast(T, value)
+
+
+def to_mapping(value: Any) -> Any:
+    """The inverse of `parse`: plain values under camelCase names, defaults included, absent fields left out."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        pairs = ((field.wire_name, getattr(value, field.name)) for field in spec_fields(type(value)))
+        return {name: to_mapping(item) for name, item in pairs if item is not None}
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {key: to_mapping(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_mapping(item) for item in value]
+    return value
+
+
+class _Reader:
+    """Reads values by the type of their field and keeps what went wrong."""
+
+    def __init__(self) -> None:
+        self.errors: list[FieldError] = []
+
+    def read_object(self, cls: type, given: object, path: str) -> Any:
+        if not isinstance(given, Mapping):
+            return self._refuse(path, given, "must be an object")
+        fields = spec_fields(cls)
+        self._refuse_unknown(given, fields, path)
+        values: dict[str, Any] = {}
+        for field in fields:
+            values[field.name] = self._read_field(field, given, values, path)
+        if _INVALID in values.values():
+            return _INVALID
+        return self._judged(cls(**values), path)
+
+    def _refuse_unknown(self, given: Mapping[Any, Any], fields: tuple[SpecField, ...], path: str) -> None:
+        known = [field.wire_name for field in fields]
+        for name in given:
+            if name not in known:
+                missing = [field for field in known if field not in given]
+                self._refuse(_join(path, name), NOT_GIVEN, "unknown field", did_you_mean(name, missing or known))
+
+    def _read_field(self, field: SpecField, given: Mapping[Any, Any], siblings: Mapping[str, Any], path: str) -> Any:
+        field_path = _join(path, field.wire_name)
+        value = given.get(field.wire_name)
+        if field.rules.variants:
+            return self._read_variant(field, value, siblings, field_path)
+        if value is not None:
+            return self.read(field.type, field.rules, value, field_path)
+        if field.default is not None:
+            return field.default()
+        example = f"for example {field.rules.example}" if field.rules.example else ""
+        return self._refuse(field_path, NOT_GIVEN, "required", example)
+
+    def _read_variant(self, field: SpecField, value: object, siblings: Mapping[str, Any], path: str) -> Any:
+        key = siblings[field.rules.variant_key]
+        if key is _INVALID:
+            return _INVALID
+        return self.read_object(field.rules.variants[key], {} if value is None else value, path)
+
+    def read(self, kind: Any, rules: FieldRules, given: object, path: str) -> Any:
+        """One value of type `kind`; `_INVALID`, with the error kept, where it is not one."""
+        origin = typing.get_origin(kind)
+        if origin is typing.Literal:
+            return self._read_literal(typing.get_args(kind), given, path)
+        if kind == Quantity:
+            return self._read_quantity(given, path)
+        if origin is Mapping:
+            return self._read_mapping(kind, rules, given, path)
+        if origin is tuple:
+            return self._read_list(kind, rules, given, path)
+        if dataclasses.is_dataclass(kind):
+            return self.read_object(typing.cast(type, kind), given, path)
+        if issubclass(kind, enum.StrEnum):
+            return self._read_enum(kind, rules, given, path)
+        return self._read_scalar(kind, rules, given, path)
+
+    def _read_scalar(self, kind: type, rules: FieldRules, given: object, path: str) -> Any:
+        if kind is bool:
+            right = isinstance(given, bool)
+            return given if right else self._refuse(path, given, "must be true or false", _unquoted(given))
+        if kind is str:
+            return self._read_string(rules, given, path)
+        number = _as_number(kind, given)
+        if number is None:
+            noun = "an integer" if kind is int else "a number"
+            return self._refuse(path, given, f"must be {noun}", _unquoted(given))
+        problem = _out_of_bounds(rules, number)
+        return self._refuse(path, given, problem) if problem else number
+
+    def _read_string(self, rules: FieldRules, given: object, path: str) -> Any:
+        means = rules.means or "a string"
+        if not isinstance(given, str):
+            return self._refuse(path, given, f"must be {means}", _quoted(rules, given))
+        if len(given) > rules.max_length:
+            return self._refuse(path, given, f"must be at most {rules.max_length} characters")
+        if rules.pattern and not re.fullmatch(rules.pattern, given):
+            return self._refuse(path, given, f"must be {means}")
+        return given
+
+    def _read_enum(self, kind: type[enum.StrEnum], rules: FieldRules, given: object, path: str) -> Any:
+        names = [member.value for member in kind] + list(rules.aliases)
+        if isinstance(given, str) and given in names:
+            return kind(rules.aliases.get(given, given))
+        hint = did_you_mean(given, names) if isinstance(given, str) else ""
+        problem = f"must be one of {', '.join(names)}"
+        return self._refuse(path, given, problem, hint if hint.startswith("did you mean") else "")
+
+    def _read_literal(self, choices: tuple[Any, ...], given: object, path: str) -> Any:
+        for choice in choices:
+            if type(choice) is type(given) and choice == given:
+                return choice
+        return self._refuse(path, given, f"must be one of {', '.join(str(choice) for choice in choices)}")
+
+    def _read_quantity(self, given: object, path: str) -> Any:
+        whole = isinstance(given, int) and not isinstance(given, bool) and given >= 0
+        if whole or (isinstance(given, str) and re.fullmatch(QUANTITY_PATTERN, given)):
+            return given
+        hint = f'write "{given}"' if isinstance(given, float) else ""
+        return self._refuse(path, given, 'must be a quantity such as 2, "500m" or "4Gi"', hint)
+
+    def _read_mapping(self, kind: Any, rules: FieldRules, given: object, path: str) -> Any:
+        if not isinstance(given, Mapping):
+            return self._refuse(path, given, "must be an object")
+        if len(given) > rules.max_items:
+            return self._refuse(path, NOT_GIVEN, f"must have at most {rules.max_items} entries, got {len(given)}")
+        inner = typing.get_args(kind)[1]
+        if inner is JsonValue:
+            return self._read_free_form(given, path)
+        read = {key: self.read(inner, rules, item, _join(path, key)) for key, item in given.items()}
+        return _INVALID if _INVALID in read.values() else read
+
+    def _read_free_form(self, given: Mapping[Any, Any], path: str) -> Any:
+        problems = list(_not_json(given, path))
+        self.errors.extend(problems)
+        return _INVALID if problems else dict(given)
+
+    def _read_list(self, kind: Any, rules: FieldRules, given: object, path: str) -> Any:
+        if not isinstance(given, (list, tuple)):
+            return self._refuse(path, given, "must be a list")
+        if len(given) > rules.max_items:
+            return self._refuse(path, NOT_GIVEN, f"must have at most {rules.max_items} entries, got {len(given)}")
+        inner = typing.get_args(kind)[0]
+        items = tuple(self.read(inner, rules, item, f"{path}[{index}]") for index, item in enumerate(given))
+        return _INVALID if _INVALID in items else items
+
+    def _judged(self, value: Any, path: str) -> Any:
+        for rule in cross_rules(type(value)):
+            if not rule.holds(value):
+                self._refuse(_join(path, rule.field), NOT_GIVEN, rule.message)
+        return value
+
+    def _refuse(self, path: str, value: object, problem: str, expected: str = "") -> Any:
+        self.errors.append(FieldError(path=path, value=value, problem=problem, expected=expected))
+        return _INVALID
+
+
+def _join(path: str, name: object) -> str:
+    return f"{path}.{name}" if path else str(name)
+
+
+def _as_number(kind: type, given: object) -> int | float | None:
+    """The number as `kind`, or None. A bool is no number; an integral float is an integer, as in JSON Schema."""
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not math.isfinite(given):
+        return None
+    if kind is float:
+        return float(given)
+    return int(given) if given == int(given) else None
+
+
+def _out_of_bounds(rules: FieldRules, number: float) -> str:
+    if rules.minimum is not None and (number < rules.minimum or (rules.exclusive_minimum and number == rules.minimum)):
+        return f"must be {'above' if rules.exclusive_minimum else 'at least'} {rules.minimum:g}"
+    if rules.maximum is not None and number > rules.maximum:
+        return f"must be at most {_plain(rules.maximum)}"
+    return ""
+
+
+def _plain(number: float) -> str:
+    return str(int(number)) if number == int(number) else f"{number:g}"
+
+
+def _unquoted(given: object) -> str:
+    """A hint for a number or boolean written in quotes."""
+    if not isinstance(given, str):
+        return ""
+    looks_right = re.fullmatch(r"-?[0-9]+(\.[0-9]+)?|true|false", given)
+    return f"write {given} without quotes" if looks_right else ""
+
+
+def _quoted(rules: FieldRules, given: object) -> str:
+    """A hint for a string that YAML read as a number or boolean, where it would be right in quotes."""
+    if isinstance(given, (Mapping, list, types.NoneType)):
+        return ""
+    text = describe(given)
+    return f'write "{text}"' if not rules.pattern or re.fullmatch(rules.pattern, text) else ""
+
+
+def _not_json(value: Any, path: str) -> typing.Iterator[FieldError]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                yield FieldError(path=path, value=key, problem="names must be strings")
+            yield from _not_json(item, _join(path, key))
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _not_json(item, f"{path}[{index}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield FieldError(path=path, value=str(value), problem="must be a finite number")
+    elif not isinstance(value, (str, int, float, types.NoneType)):
+        yield FieldError(path=path, value=value, problem="must be text, a number, true, false, a list or an object")
