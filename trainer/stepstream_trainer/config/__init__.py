@@ -25,6 +25,7 @@ from .trainer import (
     SimulatorsConfig,
     StopWhenConfig,
     TrainerConfig,
+    TrainingConfig,
     dump,
     load_trainer_config,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "SimulatorsConfig",
     "StopWhenConfig",
     "TrainerConfig",
+    "TrainingConfig",
     "dump",
     "load_trainer_config",
     "parse",

@@ -118,8 +118,9 @@ class EnvironmentConfig:
     )
     deterministic: bool | None = spec_field(
         doc="Whether a seed and the actions determine an episode. Then a lost simulator's episodes are rebuilt by "
-        "replaying them; otherwise they are cut there. Default: true for ALE/*, else false.",
+        "replaying them; otherwise they are cut there.",
         default=None,
+        derived_default="true for ALE/*, else false",
     )
     atari: AtariConfig = spec_field(doc="Preprocessing of ALE/* environments.", default_factory=AtariConfig)
 

@@ -10,7 +10,7 @@ import functools
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 type_hints = functools.cache(typing.get_type_hints)
 
@@ -32,7 +32,8 @@ class FieldRules:
 
     `pattern` is an anchored regular expression that RE2 and Python read alike; `means` is the same in words, completing
     "must be ...". `aliases` maps names accepted in YAML to the value they stand for. `variants` maps the value of the
-    sibling `variant_key` to the class that this field then has. `opaque_keys` bounds the keys of a free-form mapping.
+    sibling `variant_key` to the class that this field then has. `list_key` names the field by which a list's items are
+    told apart. `derived_default` says in words what an absent value means.
     """
 
     doc: str
@@ -47,6 +48,8 @@ class FieldRules:
     example: str = ""
     immutable: bool = False
     aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    list_key: str = ""
+    derived_default: str = ""
     variant_key: str = ""
     variants: Mapping[str, type] = dataclasses.field(default_factory=dict)
 
@@ -70,19 +73,14 @@ class CrossRule:
     """A rule between fields of one object, in the two languages that must agree on it.
 
     `holds` judges the parsed object; `cel` judges the same object in the API server (`self` is the object). `field` is
-    the camelCase name to blame, relative to the object; `message` completes "<path>: ".
+    the camelCase name to blame, relative to the object; `message` completes "<path>: ", and `value` is what was got.
     """
 
     field: str
     message: str
     holds: Callable[[Any], bool]
     cel: str
-
-
-class Configuration(Protocol):
-    """A dataclass made of `spec_field`s; it may carry `CROSS_RULES`."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
+    value: Callable[[Any], Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

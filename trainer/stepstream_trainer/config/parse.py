@@ -179,7 +179,8 @@ class _Reader:
     def _judged(self, value: Any, path: str) -> Any:
         for rule in cross_rules(type(value)):
             if not rule.holds(value):
-                self._refuse(_join(path, rule.field), NOT_GIVEN, rule.message)
+                got = NOT_GIVEN if rule.value is None else rule.value(value)
+                self._refuse(_join(path, rule.field), got, rule.message)
         return value
 
     def _refuse(self, path: str, value: object, problem: str, expected: str = "") -> Any:

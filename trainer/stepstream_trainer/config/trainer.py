@@ -13,6 +13,7 @@ from .fields import DECIMAL_PATTERN, MAX_INT32, MAX_STEPS, CrossRule, spec_field
 from .parse import parse, to_mapping
 
 DNS_LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+DNS_LABEL_MEANS = "lower-case letters, digits and '-', starting and ending with a letter or digit"
 
 
 class Mode(enum.StrEnum):
@@ -61,7 +62,8 @@ class LearnerConfig:
             field="environments",
             message="must be divisible by groups",
             holds=lambda learner: learner.groups == "Auto" or learner.environments % learner.groups == 0,
-            cel="string(self.groups) != '2' || self.environments % 2 == 0",
+            value=lambda learner: learner.environments,
+            cel="self.groups != 2 || self.environments % 2 == 0",
         ),
     )
 
@@ -134,23 +136,48 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrainerConfig:
+class TrainingConfig:
+    """What is trained: the fields that a TrainingJob's spec and job.json have in common."""
+
+    environment: EnvironmentConfig = spec_field(doc="What is played.", immutable=True)
+    algorithm: AlgorithmConfig = spec_field(doc="What learns.", immutable=True)
+    mode: Mode = spec_field(
+        doc="Sync: learners wait for one another, and rollouts are made by the newest parameters; reproducible bit for "
+        "bit. Async: no one waits. Auto: both are measured, then one is chosen.",
+        default=Mode.Auto,
+        immutable=True,
+    )
+    total_steps: int = spec_field(
+        doc="Budget in steps (one action in one environment).",
+        default=50_000_000,
+        minimum=1,
+        maximum=MAX_STEPS,
+        because="200 million Atari frames, the budget of the paper and of most published scores",
+    )
+    stop_when: StopWhenConfig | None = spec_field(doc="What ends the job before totalSteps do.", default=None)
+    seed: int = spec_field(
+        doc="All randomness of the job derives from it.", default=0, minimum=0, maximum=MAX_INT32, immutable=True
+    )
+    evaluation: EvaluationConfig = spec_field(
+        doc="Greedy episodes played between updates.", default_factory=EvaluationConfig
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainerConfig(TrainingConfig):
     """The whole of job.json. Learners follow changes of `total_steps`, `stop_when` and `simulators` while they run."""
 
-    job: str = spec_field(doc="Name of the job.", max_length=40, pattern=DNS_LABEL_PATTERN)
+    job: str = spec_field(doc="Name of the job.", max_length=40, pattern=DNS_LABEL_PATTERN, means=DNS_LABEL_MEANS)
     namespace: str = spec_field(
-        doc="Namespace of the job.", default="default", max_length=63, pattern=DNS_LABEL_PATTERN
+        doc="Namespace of the job.",
+        default="default",
+        max_length=63,
+        pattern=DNS_LABEL_PATTERN,
+        means=DNS_LABEL_MEANS,
     )
-    seed: int = spec_field(doc="All randomness of the job derives from it.", default=0, minimum=0, maximum=MAX_INT32)
-    environment: EnvironmentConfig = spec_field(doc="What is played.")
-    algorithm: AlgorithmConfig = spec_field(doc="What learns.")
-    mode: Mode = spec_field(doc="Who waits for whom.", default=Mode.Auto)
-    total_steps: int = spec_field(doc="Budget in steps.", default=50_000_000, minimum=1, maximum=MAX_STEPS)
-    stop_when: StopWhenConfig | None = spec_field(doc="What ends the job earlier.", default=None)
     learner: LearnerConfig = spec_field(doc="The learners.", default_factory=LearnerConfig)
     simulators: SimulatorsConfig = spec_field(doc="The simulators.", default_factory=SimulatorsConfig)
     checkpoint: CheckpointConfig = spec_field(doc="Checkpoints.", default_factory=CheckpointConfig)
-    evaluation: EvaluationConfig = spec_field(doc="Evaluations.", default_factory=EvaluationConfig)
 
 
 def dump(config: TrainerConfig) -> str:
