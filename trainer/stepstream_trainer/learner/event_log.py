@@ -16,9 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from torch.utils.tensorboard import SummaryWriter
-
 from stepstream_trainer.history import METRICS_FILE, read_history
+from stepstream_trainer.learner.tensorboard_file import TensorBoardFile
 from stepstream_trainer.logs import get_log
 
 TENSORBOARD_DIRECTORY = "tensorboard"
@@ -50,8 +49,8 @@ class EventLog:
         drop_later_lines(path, resumed_at)
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self._line_is_whole = True
-        self._tensorboard = SummaryWriter(
-            str(run_directory / TENSORBOARD_DIRECTORY), purge_step=resumed_at + 1 if resumed_at else None, flush_secs=10
+        self._tensorboard = TensorBoardFile(
+            run_directory / TENSORBOARD_DIRECTORY, forget_from=resumed_at + 1 if attempt > 1 else None
         )
 
     def append(self, status: Mapping[str, Any], *, losses: Mapping[str, float], learning_rate: float) -> None:
@@ -91,18 +90,18 @@ class EventLog:
 
     def _write(self, line: Mapping[str, Any]) -> None:
         """After a torn write the next line starts on one of its own, so that only one is lost."""
-        data = ("" if self._line_is_whole else "\n").encode() + _encode(line)
+        data = (b"" if self._line_is_whole else b"\n") + _encode(line)
         self._line_is_whole = False
-        self._line_is_whole = os.write(self._file, data) == len(data)
+        written = os.write(self._file, data)
+        if written < len(data):
+            raise OSError(f"{written} of {len(data)} bytes could be written")
+        self._line_is_whole = True
 
     def _draw(self, line: Mapping[str, Any]) -> None:
-        step = line["steps"]
-        for name, tag in _SCALARS.items():
-            if line[name] is not None:
-                self._tensorboard.add_scalar(tag, line[name], step)
-        for prefix, values in (("loss", line["losses"]), ("time", line["phaseFractions"])):
-            for name, value in values.items():
-                self._tensorboard.add_scalar(f"{prefix}/{name}", value, step)
+        scalars = {tag: line[name] for name, tag in _SCALARS.items() if line[name] is not None}
+        scalars |= {f"loss/{name}": value for name, value in line["losses"].items()}
+        scalars |= {f"time/{phase}": value for phase, value in line["phaseFractions"].items()}
+        self._tensorboard.add(scalars, step=line["steps"], unix_time=self._unix_time())
 
 
 def drop_later_lines(path: Path, step: int) -> None:

@@ -1,0 +1,125 @@
+"""The learner's /status: rates, forecast, health."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from stepstream_trainer.learner.metrics import LoopPhase
+from stepstream_trainer.learner.status import STALLED_SECONDS, Identity, LearnerStatus, Phase, Progress
+
+
+@dataclass
+class Clock:
+    """Time that moves when told."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def make_status(clock: Clock, total_steps: int = 1000) -> LearnerStatus:
+    identity = Identity(job="pong", attempt=2, rank=0, mode="Sync", frame_skip=4)
+    return LearnerStatus(identity, total_steps=total_steps, clock=clock, unix_time=lambda: 1_700_000_000.0 + clock.now)
+
+
+def test_steps_per_second_is_over_the_window_not_over_the_whole_life() -> None:
+    clock = Clock()
+    status = make_status(clock)
+    for second in range(100):
+        clock.now = float(second)
+        status.advance(Progress(steps=second * (10 if second < 50 else 20) - (500 if second >= 50 else 0)))
+    assert status.steps_per_second() == pytest.approx(20.0)
+
+
+def test_a_job_that_never_advanced_has_a_rate_of_zero_and_no_forecast() -> None:
+    snapshot = make_status(Clock()).snapshot()
+    assert snapshot["stepsPerSecond"] == 0.0
+    assert snapshot["estimatedRemainingSeconds"] is None
+    assert snapshot["phase"] == "Starting"
+
+
+def test_the_forecast_is_what_is_left_at_the_present_rate() -> None:
+    clock = Clock()
+    status = make_status(clock)
+    status.advance(Progress(steps=200))
+    clock.now = 2.0
+    status.advance(Progress(steps=250))
+    snapshot = status.snapshot()
+    assert snapshot["percent"] == 25.0
+    assert snapshot["estimatedRemainingSeconds"] == pytest.approx(750 / 25)
+
+
+def test_a_raised_budget_is_taken_over() -> None:
+    status = make_status(Clock())
+    status.advance(Progress(steps=500))
+    status.budget(2000)
+    assert status.snapshot()["percent"] == 25.0
+
+
+def test_frames_are_steps_times_frame_skip() -> None:
+    status = make_status(Clock())
+    status.advance(Progress(steps=10))
+    assert status.snapshot()["frames"] == 40
+
+
+def test_the_learners_waiting_fraction_is_the_share_of_the_window_spent_waiting() -> None:
+    clock = Clock()
+    status = make_status(clock)
+    status.advance(Progress(phase_seconds={LoopPhase.WAIT: 1.0}))
+    clock.now = 10.0
+    status.advance(Progress(phase_seconds={LoopPhase.WAIT: 3.5}))
+    assert status.snapshot()["waiting"]["learnerFraction"] == pytest.approx(0.25)
+
+
+def test_the_last_update_time_moves_only_with_updates() -> None:
+    clock = Clock()
+    status = make_status(clock)
+    status.advance(Progress(updates=1))
+    clock.now = 60.0
+    status.advance(Progress(updates=1, steps=5))
+    assert status.snapshot()["lastUpdateTime"] == "2023-11-14T22:13:20Z"
+
+
+def test_a_failed_checkpoint_is_counted_and_the_last_whole_one_stays() -> None:
+    status = make_status(Clock())
+    status.checkpoint_written(step=100, path="checkpoints/100")
+    status.checkpoint_failed("disk full")
+    snapshot = status.snapshot()
+    assert snapshot["checkpoint"] == {
+        "step": 100,
+        "path": "checkpoints/100",
+        "time": "2023-11-14T22:13:20Z",
+        "failures": 1,
+    }
+    assert snapshot["message"] == "disk full"
+
+
+def test_a_loop_that_stands_still_is_unhealthy_and_one_that_waits_is_not() -> None:
+    clock = Clock()
+    status = make_status(clock)
+    status.enter(Phase.RUNNING)
+    clock.now = STALLED_SECONDS - 1
+    assert status.healthy() is None
+    status.advance(Progress())
+    clock.now += STALLED_SECONDS + 1
+    assert status.healthy() == "the loop has not advanced for 301 s"
+
+
+def test_a_finished_learner_stays_healthy() -> None:
+    clock = Clock()
+    status = make_status(clock)
+    status.enter(Phase.SUCCEEDED)
+    clock.now = 10 * STALLED_SECONDS
+    assert status.healthy() is None
+
+
+def test_the_snapshot_is_json_with_every_field_of_the_contract() -> None:
+    expected = (
+        "job attempt rank phase message mode steps frames updates stepsPerSecond episodes episodeReturn episodeLength "
+        "policyLag percent estimatedRemainingSeconds phaseSeconds slots simulators waiting checkpoint lastUpdateTime"
+    )
+    snapshot = json.loads(json.dumps(make_status(Clock()).snapshot()))
+    assert set(expected.split()) <= snapshot.keys()
+    assert set(snapshot["phaseSeconds"]) == {"wait", "inference", "optimise", "checkpoint", "other"}
