@@ -11,17 +11,22 @@ NOT_GIVEN: Final = object()
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class FieldError:
-    """`path` as the user writes it, `value` as given (or NOT_GIVEN), `problem`, and `expected`: what would be right."""
+    """`path` as the user writes it, `value` as given (or NOT_GIVEN), `problem`, and `expected`: what would be right.
+
+    `location` is where it was read (`job.yaml:7`), where that is known.
+    """
 
     path: str
     problem: str
     value: Any = NOT_GIVEN
     expected: str = ""
+    location: str = ""
 
     def __str__(self) -> str:
         got = "" if self.value is NOT_GIVEN else f", got {describe(self.value)}"
         instead = f"; {self.expected}" if self.expected else ""
-        return f"{self.path}: {self.problem}{got}{instead}"
+        where = [part for part in (self.location, self.path) if part]
+        return ": ".join([*where, f"{self.problem}{got}{instead}"])
 
 
 class ConfigurationErrors(ValueError):

@@ -189,7 +189,7 @@ class _Reader:
 
 
 def _join(path: str, name: object) -> str:
-    return f"{path}.{name}" if path else str(name)
+    return ".".join(str(part) for part in (path, name) if part)
 
 
 def _as_number(kind: type, given: object) -> int | float | None:

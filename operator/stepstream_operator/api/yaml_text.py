@@ -1,0 +1,101 @@
+"""YAML as kubectl reads it, with the line of every field.
+
+Differences to PyYAML's own reading: `1e6` is a number, a date and `1:30` are text, and a name given twice is an error.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import yaml
+
+_INT: Final = re.compile(r"^[-+]?(0|[1-9][0-9_]*)$")
+_FLOAT: Final = re.compile(
+    r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"
+)
+_REPLACED_TAGS: Final = ("timestamp", "int", "float")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class YamlError(ValueError):
+    """Text that is not YAML, or says one thing twice. `line` counts from 1; 0 where none is known."""
+
+    problem: str
+    line: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class YamlDocument:
+    """Plain values, and for each path (`spec.learners.replicas`) the line its name stands on, from 1."""
+
+    value: Any
+    lines: dict[str, int] = field(default_factory=dict)
+
+
+class _Loader(yaml.SafeLoader):
+    pass
+
+
+def _is_replaced(tag: str) -> bool:
+    return tag.rsplit(":", 1)[-1] in _REPLACED_TAGS
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not _is_replaced(tag)]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", _INT, list("-+0123456789"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+
+
+def read_documents(text: str) -> list[YamlDocument]:
+    """All documents of a text that are not empty. Raises `YamlError`."""
+    loader = _Loader(text)
+    try:
+        return list(_documents(loader))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        raise YamlError(problem=f"is not YAML: {error.problem}", line=line) from error
+    except yaml.YAMLError as error:
+        raise YamlError(problem=f"is not YAML: {error}") from error
+    finally:
+        loader.dispose()
+
+
+def read_value(text: str) -> Any:
+    """One value, as in `--set name=value`. Raises `YamlError`."""
+    documents = read_documents(text)
+    return documents[0].value if documents else None
+
+
+def _documents(loader: _Loader) -> Iterator[YamlDocument]:
+    while loader.check_node():
+        node = loader.get_node()
+        assert node is not None
+        lines: dict[str, int] = {}
+        value = _plain(loader, node, "", lines)
+        if value is not None:
+            yield YamlDocument(value=value, lines=lines)
+
+
+def _plain(loader: _Loader, node: yaml.Node, path: str, lines: dict[str, int]) -> Any:
+    if isinstance(node, yaml.MappingNode):
+        loader.flatten_mapping(node)
+        return _plain_mapping(loader, node, path, lines)
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(loader, item, f"{path}[{index}]", lines) for index, item in enumerate(node.value)]
+    return loader.construct_object(node)
+
+
+def _plain_mapping(loader: _Loader, node: yaml.MappingNode, path: str, lines: dict[str, int]) -> dict[Any, Any]:
+    values: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        key = key_node.value
+        line = key_node.start_mark.line + 1
+        if key in values:
+            raise YamlError(problem=f"{key} is given twice", line=line)
+        key_path = f"{path}.{key}" if path else key
+        lines[key_path] = line
+        values[key] = _plain(loader, value_node, key_path, lines)
+    return values
