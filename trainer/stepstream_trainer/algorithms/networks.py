@@ -1,0 +1,139 @@
+"""Actor-critic networks: what reads an observation and gives an action's logits and the state's value.
+
+N samples, A actions. Images go through the Nature torso (Mnih et al. 2015); vectors and categories through two layers
+of 64 with tanh, one tower each for policy and value (Schulman et al. 2017, section 6.1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .flat import FlatParameters
+from .nature import FEATURES, PIXEL_SCALE, NatureTorso
+from .observations import BlockImages, Categories, Images, ObservationSpec, Vectors
+from .precision import Precision
+
+TOWER = 64
+HIDDEN_GAIN = math.sqrt(2)
+POLICY_GAIN = 0.01
+VALUE_GAIN = 1.0
+"""Gains of the orthogonal initialisation: Engstrom et al. 2020, "Implementation matters in deep policy gradients"."""
+
+
+class ActorCritic(nn.Module):
+    """`torso` gives the features [N, F] of the policy and of the value, which may be one tensor."""
+
+    def __init__(self, torso: nn.Module, num_features: int, num_actions: int) -> None:
+        super().__init__()
+        self.torso = torso
+        self.policy = nn.Linear(num_features, num_actions)
+        self.value = nn.Linear(num_features, 1)
+        self.flat: FlatParameters
+
+    def forward(self, observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits [N, A] and values [N], float32."""
+        policy_features, value_features = self.torso(observation)
+        return self.policy(policy_features), self.value(value_features).squeeze(-1)
+
+
+class Towers(nn.Module):
+    """Two tanh layers for the policy and two for the value."""
+
+    def __init__(self, num_inputs: int, read: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """`read` makes float32 [N, num_inputs] of an observation."""
+        super().__init__()
+        self._read = read
+        self.policy = _tower(num_inputs)
+        self.value = _tower(num_inputs)
+
+    def forward(self, observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        numbers = self._read(observation)
+        return self.policy(numbers), self.value(numbers)
+
+
+class SharedTorso(nn.Module):
+    """One tensor of features for policy and value alike."""
+
+    def __init__(self, features: nn.Module) -> None:
+        super().__init__()
+        self.features = features
+
+    def forward(self, observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = self.features(observation)
+        return features, features
+
+
+class PlainImageTorso(nn.Module):
+    """The Nature network as torch has it, for images that blocks do not fit. float32."""
+
+    def __init__(self, spec: Images) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(spec.channels, 32, 8, stride=4),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 4, stride=2),
+            nn.ReLU(),
+            nn.Conv2d(64, 64, 3),
+            nn.ReLU(),
+        )
+        with torch.no_grad():
+            blank = torch.zeros(1, spec.channels, spec.height, spec.width)
+            num_flat = self.convolutions(blank).numel()
+        self.linear = nn.Linear(num_flat, FEATURES)
+
+    def forward(self, observation: torch.Tensor) -> torch.Tensor:
+        images = observation.permute(0, 3, 1, 2).float() * PIXEL_SCALE
+        return functional.relu(self.linear(self.convolutions(images).permute(0, 2, 3, 1).flatten(1)))
+
+
+def build_actor_critic(
+    observation: ObservationSpec, num_actions: int, *, seed: int, precision: Precision
+) -> ActorCritic:
+    """A network on `precision.device`; the same `seed` gives the same parameters on every device."""
+    torso, num_features = _build_torso(observation, precision.dtype)
+    network = ActorCritic(torso, num_features, num_actions)
+    _initialise(network, torch.Generator().manual_seed(seed))
+    network.flat = FlatParameters(network, precision.device)
+    for module in network.modules():
+        if isinstance(module, NatureTorso):
+            module.bind(network.flat)
+    return network
+
+
+def _build_torso(spec: ObservationSpec, dtype: torch.dtype) -> tuple[nn.Module, int]:
+    match spec:
+        case BlockImages():
+            return SharedTorso(NatureTorso(spec, dtype)), FEATURES
+        case Images():
+            return SharedTorso(PlainImageTorso(spec)), FEATURES
+        case Vectors():
+            return Towers(spec.size, _read_vectors), TOWER
+        case Categories():
+            return Towers(spec.count, lambda observation: _read_categories(observation, spec.count)), TOWER
+
+
+def _tower(num_inputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(num_inputs, TOWER), nn.Tanh(), nn.Linear(TOWER, TOWER), nn.Tanh())
+
+
+def _read_vectors(observation: torch.Tensor) -> torch.Tensor:
+    return observation.flatten(1).float()
+
+
+def _read_categories(observation: torch.Tensor, count: int) -> torch.Tensor:
+    return functional.one_hot(observation.reshape(observation.shape[0]).long(), count).float()
+
+
+def _initialise(network: ActorCritic, generator: torch.Generator) -> None:
+    """Orthogonal weights (Saxe et al. 2013), biases zero."""
+    gains: dict[nn.Module, float] = {network.policy: POLICY_GAIN, network.value: VALUE_GAIN}
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.orthogonal_(module.weight, gains.get(module, HIDDEN_GAIN), generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

@@ -1,0 +1,49 @@
+"""Acting: one forward pass, then one action per row by inverse-CDF sampling from uniforms the caller gives.
+
+N rows, A actions. The result is a function of observations, uniforms and parameters: no generator of its own.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from .networks import ActorCritic
+from .precision import Precision
+
+
+class Policy:
+    """The network as it is at each call. Any one thread at a time; results are in host memory."""
+
+    def __init__(self, network: ActorCritic, precision: Precision) -> None:
+        self._network = network
+        self._device = precision.device
+
+    @torch.inference_mode()
+    def act(
+        self, observation: torch.Tensor, uniform_N: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Actions int64, their log-probabilities and the values float32, each [N]; `uniform_N` float32 in [0, 1)."""
+        logits_NA, value_N = self._network(observation.to(self._device, non_blocking=True))
+        uniform_N = uniform_N.to(self._device, non_blocking=True)
+        log_prob_NA = torch.log_softmax(logits_NA, dim=-1)
+        action_N = sample(log_prob_NA, uniform_N)
+        log_prob_N = log_prob_NA.gather(-1, action_N.unsqueeze(-1)).squeeze(-1)
+        return action_N.cpu(), log_prob_N.cpu(), value_N.cpu()  # sync
+
+    @torch.inference_mode()
+    def greedy(self, observation: torch.Tensor) -> torch.Tensor:
+        """The likeliest action of each row, int64 [N]."""
+        logits_NA, _ = self._network(observation.to(self._device, non_blocking=True))
+        return logits_NA.argmax(-1).cpu()  # sync
+
+    @torch.inference_mode()
+    def value(self, observation: torch.Tensor) -> torch.Tensor:
+        """The values of observations, float32 [N], on the network's device."""
+        _, value_N = self._network(observation.to(self._device, non_blocking=True))
+        return value_N
+
+
+def sample(log_prob_NA: torch.Tensor, uniform_N: torch.Tensor) -> torch.Tensor:
+    """The first action whose cumulative probability exceeds the uniform; the last one takes what rounding leaves."""
+    cumulative_NA = log_prob_NA.exp().cumsum(-1)
+    return (cumulative_NA[:, :-1] <= uniform_N.unsqueeze(-1)).sum(-1)

@@ -1,0 +1,26 @@
+"""How step sizes and clip ranges change: over a job, and with the batch size."""
+
+from __future__ import annotations
+
+import math
+
+from stepstream_trainer.config import LearningRateScaling
+
+
+def annealed(initial: float, *, progress: float, anneal: bool) -> float:
+    """`initial`, or what is left of it when it falls linearly to 0 as `progress` goes from 0 to 1."""
+    return initial * (1.0 - progress) if anneal else initial
+
+
+def scaled_learning_rate(
+    learning_rate: float, *, batch_size: int, reference_batch_size: int, scaling: LearningRateScaling
+) -> float:
+    """Sqrt keeps a step's noise the same as the batch grows; Linear its mean over an epoch (Goyal et al. 2017)."""
+    ratio = batch_size / reference_batch_size
+    match scaling:
+        case LearningRateScaling.None_:
+            return learning_rate
+        case LearningRateScaling.Sqrt:
+            return learning_rate * math.sqrt(ratio)
+        case LearningRateScaling.Linear:
+            return learning_rate * ratio
