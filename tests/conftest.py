@@ -2,6 +2,8 @@
 
 import pytest
 
+pytest_plugins = ["tests.support.cluster_fixtures"]
+
 _LEFT_OUT = pytest.StashKey[int]()
 
 

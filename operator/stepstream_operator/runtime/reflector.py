@@ -1,0 +1,148 @@
+"""Keeps a Store equal to what the API server holds.
+
+    list (in pages) ──> watch from there ──(ended normally)──> watch on from the last version seen
+         ^                    │
+         │<───────────────────┤ 410 Gone: the version is too old to go on from
+         │<── back-off ───────┘ reset, half-open, undecodable, 5xx: list again, since anything may have been missed
+
+A half-open connection is noticed by the read timeout: the server sends a bookmark about once a minute, so silence for
+longer means nobody is there.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stepstream_operator.runtime.client import Client
+from stepstream_operator.runtime.errors import ApiError, RequestFailed, Unreachable
+from stepstream_operator.runtime.resources import Object, Resource
+from stepstream_operator.runtime.store import Store, version_of
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReflectorSettings:
+    page_size: int = 500
+    # The server ends a watch after this; with jitter, so that watches do not all end together.
+    watch_seconds: int = 300
+    # Above the minute between two bookmarks.
+    read_timeout_seconds: float = 90.0
+    backoff_seconds: float = 0.5
+    longest_backoff_seconds: float = 30.0
+
+
+class Reflector:
+    """One collection, in one namespace or all, followed by one thread in `run`."""
+
+    def __init__(
+        self,
+        client: Client,
+        resource: Resource,
+        store: Store,
+        *,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        keep: Callable[[Object], Object] = lambda item: item,
+        settings: ReflectorSettings | None = None,
+        on_relist: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        self._client, self._resource, self.store, self._namespace = client, resource, store, namespace
+        self._selector = {"labelSelector": label_selector} if label_selector else {}
+        self._keep = keep
+        self._settings = settings or ReflectorSettings()
+        self._on_relist = on_relist
+        self._version = ""
+        self.synced = threading.Event()
+
+    def run(self, stop: threading.Event) -> None:
+        """Lists and watches until `stop`; returns within one read timeout."""
+        failures = 0
+        while not stop.is_set():
+            try:
+                if not self._version:
+                    self._list()
+                failures = 0
+                self._watch(stop)
+            except RequestFailed as error:
+                self._forget_version(error)
+                failures += 1
+                if not (isinstance(error, ApiError) and error.is_gone and failures == 1):
+                    self._pause(failures, stop)
+
+    def _list(self) -> None:
+        items: list[Object] = []
+        query = {"limit": str(self._settings.page_size)} | self._selector
+        while True:
+            page = self._client.list_page(self._resource, self._namespace, query)
+            items += [self._kept(item) for item in page.get("items") or ()]
+            metadata = page.get("metadata") or {}
+            if not metadata.get("continue"):
+                break
+            query["continue"] = metadata["continue"]
+        version = str(metadata.get("resourceVersion") or "")
+        if not version.isdecimal():
+            raise Unreachable(f"the list of {self._resource.plural} has no resource version")
+        self.store.replace(items, int(version))
+        self._version = version
+        self.synced.set()
+
+    def _watch(self, stop: threading.Event) -> None:
+        began, seconds = time.monotonic(), self._settings.watch_seconds * random.uniform(1.0, 1.5)
+        query = self._selector | {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": self._version,
+            "timeoutSeconds": str(max(1, round(seconds))),
+        }
+        timeout = self._settings.read_timeout_seconds
+        for event in self._client.watch(self._resource, self._namespace, query, read_timeout_seconds=timeout):
+            self._take(event)
+            if stop.is_set():
+                return
+        if time.monotonic() - began < 1.0:
+            # A server that ends every watch at once must not be asked in a tight loop.
+            stop.wait(self._settings.backoff_seconds)
+
+    def _take(self, event: Object) -> None:
+        kind, item = event.get("type"), event.get("object")
+        if not isinstance(item, dict):
+            raise Unreachable(f"a watch event of {self._resource.plural} without an object")
+        if kind == "ERROR":
+            raise ApiError.from_status(int(item.get("code") or 500), item)
+        if kind == "DELETED":
+            self.store.discard(self._kept(item))
+        elif kind in ("ADDED", "MODIFIED"):
+            self.store.put(self._kept(item))
+        elif kind != "BOOKMARK":
+            raise Unreachable(f"a watch event of unknown type {kind!r}")
+        self._version = str(item["metadata"]["resourceVersion"])
+
+    def _kept(self, item: Object) -> Object:
+        """The part that is stored. Raises Unreachable for what is no API object."""
+        metadata = item.get("metadata")
+        try:
+            assert isinstance(metadata, dict)
+            metadata.pop("managedFields", None)
+            version_of(item)
+            return self._keep(item) if metadata["name"] and metadata["uid"] else item
+        except (AssertionError, KeyError, TypeError, ValueError) as error:
+            sample = json.dumps(item, default=str)[:200]
+            raise Unreachable(f"not an object of {self._resource.plural}: {sample}") from error
+
+    def _forget_version(self, error: RequestFailed) -> None:
+        reason = "gone" if isinstance(error, ApiError) and error.is_gone else "error"
+        log.warning("relist", extra={"resource": self._resource.plural, "reason": reason, "error": str(error)})
+        self._version = ""
+        self._on_relist(reason)
+
+    def _pause(self, failures: int, stop: threading.Event) -> None:
+        settings = self._settings
+        longest = min(settings.longest_backoff_seconds, settings.backoff_seconds * 2 ** min(failures, 16))
+        stop.wait(random.uniform(longest / 2, longest))

@@ -1,0 +1,117 @@
+"""The last known state of the objects a reflector follows, indexed by the job they belong to."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+from stepstream_operator.runtime.resources import Object
+
+Key = tuple[str, str]
+"""Namespace and name."""
+
+Owner = Callable[[Object], Key | None]
+"""The key of the job an object belongs to; None where it belongs to none."""
+
+Changed = Callable[[Key], None]
+"""Told the job's key whenever something that belongs to it changed."""
+
+
+def key_of(item: Object) -> Key:
+    metadata = item["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]
+
+
+def version_of(item: Object) -> int:
+    """Resource versions of one kind are ordered integers (Kubernetes API conventions since v1.35)."""
+    return int(item["metadata"]["resourceVersion"])
+
+
+class Store:
+    """Thread-safe. Never goes back in time: an older version of an object it already holds is ignored."""
+
+    def __init__(self, owner: Owner, changed: Changed) -> None:
+        self._owner, self._changed = owner, changed
+        self._lock = threading.Lock()
+        self._items: dict[Key, Object] = {}
+        self._owned: dict[Key, set[Key]] = defaultdict(set)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def get(self, key: Key) -> Object | None:
+        with self._lock:
+            return self._items.get(key)
+
+    def owned_by(self, job: Key) -> list[Object]:
+        with self._lock:
+            return [self._items[key] for key in sorted(self._owned.get(job, ()))]
+
+    def all(self) -> list[Object]:
+        with self._lock:
+            return list(self._items.values())
+
+    def put(self, item: Object) -> None:
+        """An object that was added or changed, from the watch or from the answer to our own write."""
+        with self._lock:
+            previous = self._items.get(key_of(item))
+            if previous is not None and _is_older(item, previous):
+                return
+            touched = self._remove(previous) | self._insert(item)
+        self._tell(touched)
+
+    def discard(self, item: Object) -> None:
+        """An object that is gone; a later one of the same name stays."""
+        with self._lock:
+            held = self._items.get(key_of(item))
+            if held is None or (held["metadata"]["uid"] != item["metadata"]["uid"] and _is_older(item, held)):
+                return
+            touched = self._remove(held)
+        self._tell(touched)
+
+    def replace(self, items: Iterable[Object], listed_at: int) -> None:
+        """A complete list, taken at resource version `listed_at`. Tells only the jobs whose objects differ."""
+        with self._lock:
+            listed = {key_of(item): item for item in items}
+            touched: set[Key] = set()
+            for key, held in list(self._items.items()):
+                if key not in listed and version_of(held) <= listed_at:
+                    touched |= self._remove(held)
+            for key, item in listed.items():
+                previous = self._items.get(key)
+                if previous is None or _is_newer(item, previous):
+                    touched |= self._remove(previous) | self._insert(item)
+        self._tell(touched)
+
+    def _insert(self, item: Object) -> set[Key]:
+        self._items[key_of(item)] = item
+        job = self._owner(item)
+        if job is None:
+            return set()
+        self._owned[job].add(key_of(item))
+        return {job}
+
+    def _remove(self, item: Object | None) -> set[Key]:
+        if item is None:
+            return set()
+        self._items.pop(key_of(item), None)
+        job = self._owner(item)
+        if job is None:
+            return set()
+        self._owned[job].discard(key_of(item))
+        if not self._owned[job]:
+            del self._owned[job]
+        return {job}
+
+    def _tell(self, jobs: set[Key]) -> None:
+        for job in jobs:
+            self._changed(job)
+
+
+def _is_older(item: Object, held: Object) -> bool:
+    return version_of(item) < version_of(held)
+
+
+def _is_newer(item: Object, held: Object) -> bool:
+    return version_of(item) > version_of(held)

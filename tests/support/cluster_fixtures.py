@@ -1,0 +1,102 @@
+"""pytest fixtures: one control plane for the session, clean namespaces and proxies for each test."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import kubernetes.client
+import pytest
+
+from stepstream_operator.runtime.client import Client, load_configuration
+from stepstream_operator.runtime.resources import Resource
+from tests.support.control_plane import ControlPlane
+from tests.support.daemons import eventually
+from tests.support.fault_proxy import FaultProxy
+
+NAMESPACES = Resource(group="", version="v1", plural="namespaces", kind="Namespace")
+SERVICE_ACCOUNTS = Resource(group="", version="v1", plural="serviceaccounts", kind="ServiceAccount")
+NODE_KIND = Resource(group="", version="v1", plural="nodes", kind="Node")
+NODES = 4
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    """etcd, API server, controller manager, scheduler and kwok; the programs are built on first use."""
+    cluster = ControlPlane()
+    try:
+        cluster.start()
+        client = Client(load_configuration(str(cluster.kubeconfig)))
+        wait_for_service_account(client, "default")
+        add_nodes(client, NODES)
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def admin(control_plane: ControlPlane) -> Client:
+    return Client(load_configuration(str(control_plane.kubeconfig)))
+
+
+@pytest.fixture
+def namespace(admin: Client) -> str:
+    """A fresh namespace in which the `restricted` Pod Security level is enforced."""
+    return create_namespace(admin)
+
+
+def create_namespace(admin: Client) -> str:
+    name = f"t{next(_numbers)}"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    admin.create(NAMESPACES, "", body)
+    wait_for_service_account(admin, name)
+    return name
+
+
+def wait_for_service_account(admin: Client, namespace: str) -> None:
+    """The controller manager makes it; pods are refused without it."""
+    what = f"the default service account of {namespace}"
+    eventually(lambda: admin.get(SERVICE_ACCOUNTS, namespace, "default"), timeout_seconds=60, what=what)
+
+
+def add_nodes(admin: Client, count: int) -> None:
+    """Nodes that kwok keeps Ready; each has room for 250 pods."""
+    room = {"cpu": "64", "memory": "512Gi", "pods": "250", "nvidia.com/gpu": "8"}
+    for number in range(count):
+        name = f"fake-{number}"
+        labels = {"type": "kwok", "kubernetes.io/hostname": name}
+        metadata = {"name": name, "labels": labels, "annotations": {"kwok.x-k8s.io/node": "fake"}}
+        status = {"allocatable": room, "capacity": room}
+        admin.create(NODE_KIND, "", {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "status": status})
+
+
+MakeProxy = Callable[..., FaultProxy]
+
+
+@pytest.fixture
+def make_proxy(control_plane: ControlPlane) -> Iterator[MakeProxy]:
+    """Makes proxies in front of the API server; `stale_seconds` delays every read."""
+    proxies: list[FaultProxy] = []
+    certificate = control_plane.authority.client_pem("proxy.pem", "admin", "system:masters")
+
+    def make(stale_seconds: float = 0.0) -> FaultProxy:
+        proxy = FaultProxy(control_plane.server, control_plane.directory, certificate, stale_seconds=stale_seconds)
+        proxies.append(proxy)
+        return proxy
+
+    yield make
+    for proxy in proxies:
+        proxy.close()
+
+
+@pytest.fixture
+def proxy(make_proxy: MakeProxy) -> FaultProxy:
+    return make_proxy()
+
+
+def client_through(proxy: FaultProxy, timeout_seconds: float = 5.0) -> Client:
+    """A client whose every request goes through `proxy`."""
+    configuration = kubernetes.client.Configuration(host=proxy.url)
+    return Client(configuration, timeout_seconds=timeout_seconds)

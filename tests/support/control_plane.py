@@ -1,0 +1,170 @@
+"""A real Kubernetes control plane as plain processes on loopback: no root, no namespaces, no containers.
+
+etcd, kube-apiserver, kube-controller-manager, kube-scheduler, and kwok in place of nodes: pods are bound, become
+Ready and go away as on a cluster, but run nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import ssl
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from tests.support.daemons import Daemon, eventually, free_ports
+from tests.support.pki import Authority
+from tests.support.tools import binary, kwok_stages
+
+START_SECONDS = 90.0
+# Without the stages that complete the pods of a Job at once: tests decide when a learner ends.
+KWOK_STAGES = (
+    "node/fast/node-initialize.yaml",
+    "node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
+    "pod/fast/pod-ready.yaml",
+    "pod/fast/pod-delete.yaml",
+)
+
+
+class ControlPlane:
+    """One cluster in one temporary folder; `start` once, `stop` once."""
+
+    def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="stepstream-cluster-"))
+        self.etcd_port, self.peer_port, self.api_port, kcm, scheduler, kwok = free_ports(6)
+        self.server = f"https://127.0.0.1:{self.api_port}"
+        self.authority = Authority(self.directory)
+        self.authority.server()
+        self.authority.service_account_key()
+        self.kubeconfig = self.authority.kubeconfig("admin.conf", self.server, "admin", "system:masters")
+        self.daemons = {
+            "etcd": self._daemon("etcd", self._etcd_flags()),
+            "kube-apiserver": self._daemon("kube-apiserver", self._api_flags()),
+            "kube-controller-manager": self._daemon("kube-controller-manager", self._controller_flags(kcm)),
+            "kube-scheduler": self._daemon("kube-scheduler", self._scheduler_flags(scheduler)),
+            "kwok": self._daemon("kwok", self._kwok_flags(kwok)),
+        }
+        self.started_in_seconds = 0.0
+
+    def start(self) -> None:
+        begun = time.monotonic()
+        for name in ("etcd", "kube-apiserver"):
+            self.daemons[name].start()
+        self.wait_ready()
+        for name in ("kube-controller-manager", "kube-scheduler", "kwok"):
+            self.daemons[name].start()
+        self.started_in_seconds = time.monotonic() - begun
+
+    def stop(self) -> None:
+        for daemon in reversed(self.daemons.values()):
+            daemon.end(signal.SIGKILL)
+        shutil.rmtree(self.directory)
+
+    def kill_api_server(self) -> None:
+        self.daemons["kube-apiserver"].end(signal.SIGKILL)
+
+    def start_api_server(self) -> None:
+        self.daemons["kube-apiserver"].start()
+        self.wait_ready()
+
+    def kubeconfig_for(self, user: str, organisation: str | None = None, server: str | None = None) -> Path:
+        """A kubeconfig of `user`, against the API server or something in front of it."""
+        port = (server or self.server).rsplit(":", 1)[1]
+        return self.authority.kubeconfig(
+            f"{user.replace(':', '-')}-{port}.conf", server or self.server, user, organisation
+        )
+
+    def wait_ready(self) -> None:
+        eventually(self._is_ready, timeout_seconds=START_SECONDS, what="/readyz of the API server")
+
+    def _is_ready(self) -> bool:
+        self.daemons["etcd"].assert_alive()
+        self.daemons["kube-apiserver"].assert_alive()
+        context = ssl.create_default_context(cafile=str(self.directory / "ca.crt"))
+        try:
+            with urllib.request.urlopen(f"{self.server}/readyz", context=context, timeout=2) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def _daemon(self, name: str, flags: dict[str, str]) -> Daemon:
+        command = [str(binary(name)), *(f"--{flag}={value}" for flag, value in flags.items())]
+        return Daemon(name, command, self.directory / f"{name}.log")
+
+    def _etcd_flags(self) -> dict[str, str]:
+        client, peer = f"http://127.0.0.1:{self.etcd_port}", f"http://127.0.0.1:{self.peer_port}"
+        return {
+            "data-dir": str(self.directory / "etcd"),
+            "listen-client-urls": client,
+            "advertise-client-urls": client,
+            "listen-peer-urls": peer,
+            "initial-advertise-peer-urls": peer,
+            "initial-cluster": f"default={peer}",
+            "unsafe-no-fsync": "true",
+            "log-level": "warn",
+        }
+
+    def _api_flags(self) -> dict[str, str]:
+        return {
+            "etcd-servers": f"http://127.0.0.1:{self.etcd_port}",
+            "bind-address": "127.0.0.1",
+            "advertise-address": "127.0.0.1",
+            "endpoint-reconciler-type": "none",
+            "secure-port": str(self.api_port),
+            "service-cluster-ip-range": "10.96.0.0/16",
+            "authorization-mode": "Node,RBAC",
+            "client-ca-file": str(self.directory / "ca.crt"),
+            "tls-cert-file": str(self.directory / "apiserver.crt"),
+            "tls-private-key-file": str(self.directory / "apiserver.key"),
+            "service-account-issuer": "https://kubernetes.default.svc.cluster.local",
+            "service-account-key-file": str(self.directory / "sa.key"),
+            "service-account-signing-key-file": str(self.directory / "sa.key"),
+            "max-requests-inflight": "2000",
+            "max-mutating-requests-inflight": "1000",
+        }
+
+    def _controller_flags(self, port: int) -> dict[str, str]:
+        kubeconfig = self.authority.kubeconfig("kcm.conf", self.server, "system:kube-controller-manager")
+        return {
+            "kubeconfig": str(kubeconfig),
+            "bind-address": "127.0.0.1",
+            "secure-port": str(port),
+            "leader-elect": "false",
+            "use-service-account-credentials": "true",
+            "service-account-private-key-file": str(self.directory / "sa.key"),
+            "root-ca-file": str(self.directory / "ca.crt"),
+            "kube-api-qps": "1000",
+            "kube-api-burst": "2000",
+            "node-monitor-grace-period": "600s",
+            "concurrent-job-syncs": "10",
+            "flex-volume-plugin-dir": str(self.directory / "flexvolume"),
+        }
+
+    def _scheduler_flags(self, port: int) -> dict[str, str]:
+        kubeconfig = self.authority.kubeconfig("scheduler.conf", self.server, "system:kube-scheduler")
+        return {
+            "kubeconfig": str(kubeconfig),
+            "bind-address": "127.0.0.1",
+            "secure-port": str(port),
+            "leader-elect": "false",
+            "kube-api-qps": "1000",
+            "kube-api-burst": "2000",
+        }
+
+    def _kwok_flags(self, port: int) -> dict[str, str]:
+        stages = self.directory / "kwok-stages.yaml"
+        stages.write_text("\n---\n".join((kwok_stages() / name).read_text() for name in KWOK_STAGES))
+        return {
+            "kubeconfig": str(self.authority.kubeconfig("kwok.conf", self.server, "kwok", "system:masters")),
+            "config": str(stages),
+            "manage-all-nodes": "false",
+            "manage-nodes-with-annotation-selector": "kwok.x-k8s.io/node=fake",
+            "cidr": "10.245.0.0/16",
+            "node-ip": "127.0.0.1",
+            "server-address": f"127.0.0.1:{port}",
+            "node-port": str(port),
+            "node-lease-duration-seconds": "200",
+        }

@@ -1,0 +1,130 @@
+"""The control plane's programs for tests, built once from the Go module proxy and cached outside the tree.
+
+    python -m tests.support.tools build     builds what is missing (minutes when cold, nothing when warm)
+    python -m tests.support.tools path kubectl
+
+A binary of that name in $KUBEBUILDER_ASSETS is taken as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.go_build import GoBuilder, GoModule
+from tests.support.go_toolchain import go_executable
+
+KUBERNETES_VERSION = "v1.36.3"
+KUBERNETES_COMMANDS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+
+MODULES = (
+    GoModule(
+        name="kubernetes",
+        module="k8s.io/kubernetes",
+        version=KUBERNETES_VERSION,
+        commands={command: f"k8s.io/kubernetes/cmd/{command}" for command in KUBERNETES_COMMANDS},
+        ldflags=(
+            f"-X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}"
+            f" -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36"
+            f" -X k8s.io/client-go/pkg/version.gitVersion={KUBERNETES_VERSION}"
+        ),
+        staging=True,
+    ),
+    GoModule(
+        name="etcd",
+        module="go.etcd.io/etcd/server/v3",
+        version="v3.6.8",
+        commands={"etcd": "go.etcd.io/etcd/server/v3"},
+    ),
+    GoModule(
+        name="kwok",
+        module="sigs.k8s.io/kwok",
+        version="v0.8.0",
+        commands={"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
+        folders=("kustomize/stage",),
+    ),
+    GoModule(
+        name="helm",
+        module="helm.sh/helm/v4",
+        version="v4.3.1",
+        commands={"helm": "helm.sh/helm/v4/cmd/helm"},
+        ldflags="-X helm.sh/helm/v4/internal/version.version=v4.3.1",
+    ),
+)
+
+
+def cache_root() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "stepstream" / "tools"
+
+
+def binary(name: str) -> Path:
+    """Path of a program by name, from $KUBEBUILDER_ASSETS or the cache; builds its module on first use."""
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    if assets and os.access(Path(assets) / name, os.X_OK):
+        return Path(assets) / name
+    module = next(module for module in MODULES if name in module.commands)
+    return module_directory(module) / name
+
+
+def kwok_stages() -> Path:
+    """Folder of kwok's stage files: the state machine of a pretended pod or node."""
+    return module_directory(next(module for module in MODULES if module.name == "kwok")) / "stage"
+
+
+def module_directory(module: GoModule) -> Path:
+    """The module's built folder. Safe to call from any number of processes: one builds, the others wait."""
+    directory = cache_root() / module.directory_name
+    if not directory.exists():
+        with _locked(cache_root() / f"{module.directory_name}.lock"):
+            if not directory.exists():
+                _build(module, directory)
+    return directory
+
+
+def _build(module: GoModule, directory: Path) -> None:
+    print(f"building {module.directory_name} (once; kept in {directory})", file=sys.stderr, flush=True)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{module.name}-") as scratch:
+        staged = Path(scratch, "built")
+        for folder in (staged, source := Path(scratch, "source")):
+            folder.mkdir()
+        GoBuilder(go=go_executable(cache_root()), scratch=source).build(module, staged)
+        staged.rename(directory)
+    print(f"built {module.directory_name} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="tests.support.tools", description="Programs the control-plane tests need.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("build", help="build what is missing")
+    commands.add_parser("clean", help="remove every built program")
+    commands.add_parser("path", help="print a program's path").add_argument("name")
+    arguments = parser.parse_args()
+    if arguments.command == "build":
+        for module in MODULES:
+            print(module_directory(module))
+    elif arguments.command == "clean":
+        shutil.rmtree(cache_root(), ignore_errors=True)
+    else:
+        print(binary(arguments.name))
+
+
+if __name__ == "__main__":
+    main()
