@@ -2,9 +2,9 @@
 
     python -m benchmarks.peers.run_rl_games --algorithm PPO --environments 16
 
-The environment is EnvPool, as in the library's own Atari configurations (ppo_pong_envpool.yaml); the network too is that
-file's, which is the Nature network with ELU. Normalisation of observations and values is off: nobody else here does it,
-and it costs time.
+The environment is EnvPool, as in the library's own Atari configurations (ppo_pong_envpool.yaml); the network too is
+that file's, which is the Nature network with ELU. Normalisation of observations and values is off: nobody else here
+does it, and it costs time.
 """
 
 import argparse

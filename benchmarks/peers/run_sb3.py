@@ -32,13 +32,13 @@ class ReportCycles(BaseCallback):
 
 
 def make_game() -> gymnasium.Env:
-    """The bare emulator, also in a process of its own; the library's wrapper skips frames (and repeats actions) itself."""
+    """The bare emulator, also in a process of its own; the library's wrapper skips frames itself."""
     gymnasium.register_envs(ale_py)
     return gymnasium.make(SETTINGS.game, frameskip=1, repeat_action_probability=0.0)
 
 
 def make_environment(environments: int, vector_env: str) -> VecEnv:
-    """Frame skip 4, max-pool, 30 no-ops, fire reset, life loss, clipped reward: AtariWrapper's defaults are the common."""
+    """AtariWrapper's defaults are the common: skip 4, max-pool, 30 no-ops, fire reset, life loss, clipped reward."""
     made = make_atari_env(make_game, n_envs=environments, seed=1, vec_env_cls=VECTOR_ENVS[vector_env])
     return VecFrameStack(made, n_stack=4)
 

@@ -1,4 +1,4 @@
-"""What every program measured end to end has in common, besides the Nature network and 84x84 grey frames, four stacked."""
+"""What all programs measured end to end share, besides the Nature network and four stacked 84x84 grey frames."""
 
 from dataclasses import dataclass
 
