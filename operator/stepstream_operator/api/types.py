@@ -73,8 +73,8 @@ class TemplateOverlay:
 
     metadata: TemplateMetadata = spec_field(doc="Metadata of the pods.", default_factory=TemplateMetadata)
     spec: Mapping[str, JsonValue] = spec_field(
-        doc="Fields of a pod's spec. Maps are merged, containers, volumes and variables by their name; other lists "
-        "are appended.",
+        doc="Fields of a pod's spec. Objects are merged; containers, volumes, variables, mounts and ports are told "
+        "apart by name, path or number; other lists replace the operator's.",
         default_factory=dict,
     )
 

@@ -1,0 +1,52 @@
+"""What a TrainingJob becomes: one policy per file, put together here."""
+
+from stepstream_operator.api import TrainingJob
+
+from .claim import checkpoint_claim
+from .config_map import config_map, trainer_config
+from .disruption_budget import disruption_budget
+from .learner_job import learner_job
+from .manifest import Manifest
+from .names import LEARNER, SIMULATOR
+from .network_policy import network_policy
+from .placement import Images, Placement, cluster_placement, local_placement
+from .process import Process, files, process, workload
+from .service import learner_service
+from .simulator_deployment import simulator_deployment
+
+__all__ = [
+    "LEARNER",
+    "SIMULATOR",
+    "Images",
+    "Manifest",
+    "Placement",
+    "Process",
+    "cluster_placement",
+    "desired_children",
+    "files",
+    "local_placement",
+    "process",
+    "trainer_config",
+    "workload",
+]
+
+
+def desired_children(
+    job: TrainingJob, attempt: int, placement: Placement, *, simulators: int | None = None
+) -> list[Manifest]:
+    """The manifests that should exist while the job runs or is suspended, in the order to create them.
+
+    `attempt` is the learners' life, from 1. `simulators` is the number of them where the operator has chosen it, else
+    the job's. A suspended job has no learners and no simulators, and keeps everything else.
+    """
+    replicas = job.spec.simulators.replicas if simulators is None else simulators
+    claim = checkpoint_claim(job)
+    return [
+        config_map(job, replicas),
+        learner_service(job),
+        network_policy(job),
+        disruption_budget(job),
+        *([claim] if claim else []),
+        *([] if job.spec.suspend else [learner_job(job, attempt, placement)]),
+        simulator_deployment(job, 0 if job.spec.suspend else replicas, placement),
+    ]

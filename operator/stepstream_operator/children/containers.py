@@ -1,0 +1,101 @@
+"""The two containers: command, environment, ports, probes. The same in a cluster and on one machine."""
+
+from typing import Any, Final
+
+from stepstream_operator.api import Resources, TrainingJob
+from stepstream_trainer.config import contract, to_mapping
+
+from .names import COMPLETION_INDEX, LEARNER, SIMULATOR
+from .placement import Placement
+
+HTTP_PORT_NAME: Final = "http"
+STREAM_PORT_NAME: Final = "stream"
+
+Container = dict[str, Any]
+
+
+def learner_container(job: TrainingJob, attempt: int, placement: Placement) -> Container:
+    """Learner of the rank that the Job's controller writes on its pod."""
+    variables = [
+        _value(contract.CONFIG, placement.config_path),
+        _value(contract.RUN_DIR, placement.run_dir),
+        _field(contract.RANK, f"metadata.annotations['{COMPLETION_INDEX}']"),
+        _value(contract.WORLD_SIZE, str(job.spec.learners.replicas)),
+        _value(contract.ATTEMPT, str(attempt)),
+        _value(contract.LISTEN, placement.listen),
+        _value(contract.HTTP, placement.learner_http),
+        *_tls(placement),
+    ]
+    ports = [_port(STREAM_PORT_NAME, contract.STREAM_PORT), _port(HTTP_PORT_NAME, contract.HTTP_PORT)]
+    return {
+        "name": LEARNER,
+        "image": job.spec.image or placement.images.learner,
+        "command": list(contract.LEARNER_COMMAND),
+        "env": variables,
+        "ports": ports,
+        "startupProbe": _probe("/healthz", period_seconds=2, failures=300),  # torch, and a large checkpoint, take long
+        "livenessProbe": _probe("/healthz", period_seconds=10, failures=6),
+        "readinessProbe": _probe("/readyz", period_seconds=2, failures=2),
+        **_common(job, job.spec.learners.resources),
+    }
+
+
+def simulator_container(job: TrainingJob, placement: Placement) -> Container:
+    """A simulator, named after its pod. Nothing in it changes with the attempt or with the number of simulators."""
+    variables = [
+        _value(contract.CONFIG, placement.config_path),
+        _field(contract.SIMULATOR, "metadata.name"),
+        _value(contract.LEARNER, placement.learner),
+        _value(contract.HTTP, placement.simulator_http),
+        *_tls(placement),
+    ]
+    return {
+        "name": SIMULATOR,
+        "image": job.spec.image or placement.images.simulator,
+        "command": list(contract.SIMULATOR_COMMAND),
+        "env": variables,
+        "ports": [_port(HTTP_PORT_NAME, contract.HTTP_PORT)],
+        "livenessProbe": _probe("/healthz", period_seconds=10, failures=6),
+        "readinessProbe": _probe("/readyz", period_seconds=5, failures=2),
+        **_common(job, job.spec.simulators.resources),
+    }
+
+
+def _common(job: TrainingJob, resources: Resources) -> Container:
+    """`FallbackToLogsOnError` puts a failed container's last log lines (2 KiB) into the pod's status."""
+    policy = job.spec.image_pull_policy
+    return {
+        **({"imagePullPolicy": policy.value} if policy else {}),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "resources": {name: values for name, values in to_mapping(resources).items() if values},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+    }
+
+
+def _tls(placement: Placement) -> list[dict[str, Any]]:
+    return [_value(contract.TLS_DIR, placement.tls_dir)] if placement.tls_dir else []
+
+
+def _value(name: str, value: str) -> dict[str, Any]:
+    return {"name": name, "value": value}
+
+
+def _field(name: str, path: str) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+
+
+def _port(name: str, number: int) -> dict[str, Any]:
+    return {"name": name, "containerPort": number, "protocol": "TCP"}
+
+
+def _probe(path: str, *, period_seconds: int, failures: int) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": path, "port": HTTP_PORT_NAME},
+        "periodSeconds": period_seconds,
+        "timeoutSeconds": 2,
+        "failureThreshold": failures,
+    }

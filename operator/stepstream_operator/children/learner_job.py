@@ -1,0 +1,77 @@
+"""The learners: one Indexed Job for each attempt.
+
+A learner's failure fails the Job (`backoffLimit: 0`), and the operator starts the next attempt: only it counts, because
+counts must outlive Jobs, and all learners of a set start together. What is no failure is healed by the Job's controller
+alone, even while the operator is down: a disrupted pod, and one that left with EXIT_RESUME.
+"""
+
+from typing import Any, Final
+
+from stepstream_operator.api import TrainingJob
+from stepstream_trainer.config import contract
+
+from .claim import run_volume
+from .containers import learner_container
+from .manifest import Manifest, manifest
+from .names import (
+    ATTEMPT_LABEL,
+    LEARNER,
+    SAFE_TO_EVICT,
+    learners_name,
+    queue_labels,
+    role_labels,
+)
+from .placement import Placement
+from .pod_template import config_volume, pod_template, scratch_volume, with_volumes
+from .tls import tls_volumes
+
+GRACE_SECONDS: Final = 120
+"""Time for the checkpoint that SIGTERM asks for; the largest, with a replay of 1M frames, is 7 GB."""
+
+
+def learner_job(job: TrainingJob, attempt: int, placement: Placement) -> Manifest:
+    labels = {**role_labels(job, LEARNER), ATTEMPT_LABEL: str(attempt)}
+    child = manifest(job, "batch/v1", "Job", learners_name(job.name), {**labels, **queue_labels(job)})
+    child["spec"] = {
+        "completionMode": "Indexed",
+        "completions": job.spec.learners.replicas,
+        "parallelism": job.spec.learners.replicas,
+        "backoffLimit": 0,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {"rules": _failure_rules()},
+        "template": _template(job, attempt, placement, labels),
+    }
+    if queue_labels(job):
+        child["spec"]["suspend"] = True  # Kueue lets it start when there is quota
+    return child
+
+
+def _template(job: TrainingJob, attempt: int, placement: Placement, labels: dict[str, str]) -> dict[str, Any]:
+    volumes = [
+        config_volume(job, placement.config_dir),
+        run_volume(job, placement),
+        scratch_volume(),
+        *tls_volumes(job, LEARNER, placement),
+    ]
+    container, pod_volumes = with_volumes(learner_container(job, attempt, placement), volumes)
+    spec = {
+        "subdomain": learners_name(job.name),
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "volumes": pod_volumes,
+    }
+    metadata = {"labels": labels, "annotations": {SAFE_TO_EVICT: "false"}}
+    return pod_template(job, container, spec, metadata, job.spec.learners.template)
+
+
+def _failure_rules() -> list[dict[str, Any]]:
+    """In this order. A failure that none of them names fails the Job by its backoffLimit."""
+    return [
+        {"action": "FailJob", "onExitCodes": _exits_with(contract.EXIT_INVALID)},
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        {"action": "Ignore", "onExitCodes": _exits_with(contract.EXIT_RESUME)},
+    ]
+
+
+def _exits_with(code: int) -> dict[str, Any]:
+    return {"containerName": LEARNER, "operator": "In", "values": [code]}

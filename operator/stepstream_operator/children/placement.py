@@ -1,0 +1,80 @@
+"""Where the containers of a job run: what differs between a cluster and one machine, and nothing else.
+
+Addresses and paths may refer to a container's own variables as Kubernetes does: `$(STEPSTREAM_RANK)`.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from stepstream_operator.api import TrainingJob
+from stepstream_trainer.config.contract import HTTP_PORT, RANK, SIMULATOR, STREAM_PORT
+
+from .names import learners_name
+
+CONFIG_FILE: Final = "job.json"
+CLUSTER_CONFIG_DIR: Final = "/etc/stepstream/config"
+CLUSTER_TLS_DIR: Final = "/etc/stepstream/tls"
+CLUSTER_DATA_DIR: Final = "/var/lib/stepstream"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Images:
+    """Images for jobs that name none."""
+
+    learner: str = "stepstream/learner:latest"
+    simulator: str = "stepstream/simulator:latest"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placement:
+    """Directories and addresses that a job's processes are given.
+
+    `config_dir` holds the ConfigMap's files. `run_dir` is the learners'; its parent is where the volume is mounted.
+    `tls_dir` is None where streams are not encrypted. `listen` and the two `*_http` are where processes listen;
+    `learner` is the gRPC target that simulators dial, rank 0.
+    """
+
+    config_dir: str
+    run_dir: str
+    tls_dir: str | None
+    listen: str
+    learner: str
+    learner_http: str
+    simulator_http: str
+    images: Images = Images()
+
+    @property
+    def config_path(self) -> str:
+        return f"{self.config_dir}/{CONFIG_FILE}"
+
+
+def cluster_placement(job: TrainingJob, *, tls: bool, images: Images | None = None) -> Placement:
+    """Pods of a cluster. Host names stay the same over attempts, so simulators find a restarted learner again."""
+    learners = learners_name(job.name)
+    return Placement(
+        config_dir=CLUSTER_CONFIG_DIR,
+        run_dir=f"{CLUSTER_DATA_DIR}/{job.name}",
+        tls_dir=CLUSTER_TLS_DIR if tls else None,
+        listen=f"0.0.0.0:{STREAM_PORT}",
+        learner=f"dns:///{learners}-0.{learners}.{job.namespace}.svc:{STREAM_PORT}",
+        learner_http=f"0.0.0.0:{HTTP_PORT}",
+        simulator_http=f"0.0.0.0:{HTTP_PORT}",
+        images=images or Images(),
+    )
+
+
+def local_placement(*, run_dir: str, socket_dir: str, stream_port: int | None = None) -> Placement:
+    """Processes of one machine, over Unix sockets in `socket_dir` (keep it short: socket paths end at 107 bytes).
+
+    With `stream_port`, streams take TCP on the loopback interface instead, for a single learner.
+    """
+    unix = f"unix:{socket_dir}/learner-"
+    return Placement(
+        config_dir=f"{run_dir}/config",
+        run_dir=run_dir,
+        tls_dir=None,
+        listen=f"{unix}$({RANK}).sock" if stream_port is None else f"127.0.0.1:{stream_port}",
+        learner=f"{unix}0.sock" if stream_port is None else f"dns:///127.0.0.1:{stream_port}",
+        learner_http=f"{unix}$({RANK})-http.sock",
+        simulator_http=f"unix:{socket_dir}/$({SIMULATOR})-http.sock",
+    )
