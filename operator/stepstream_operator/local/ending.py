@@ -1,0 +1,83 @@
+"""The last words of `stepstream run`: how it ended, where that is written, and what to type next."""
+
+import json
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stepstream_operator.local.display import duration
+from stepstream_operator.local.judgement import Verdict
+from stepstream_operator.local.run_directory import RunDirectory
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_PAUSED = 128 + signal.SIGINT
+_TAIL_BYTES = 65536
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """How a run ended: SUCCEEDED, FAILED or PAUSED, and the sentence about it, if there is one."""
+
+    verdict: Verdict
+    message: str
+
+    @property
+    def exit_code(self) -> int:
+        return {Verdict.SUCCEEDED: EXIT_OK, Verdict.FAILED: EXIT_FAILED}.get(self.verdict, EXIT_PAUSED)
+
+
+def last_words(ending: Ending, directory: RunDirectory, resume_command: str, elapsed_seconds: float) -> Iterator[str]:
+    """The lines to print."""
+    run = directory.shown
+    if ending.verdict is Verdict.SUCCEEDED:
+        yield f"{run}: complete after {duration(elapsed_seconds)}: {standing(directory)}"
+        yield "Look at it with:"
+        yield from (f"  stepstream {command} {run}" for command in ("evaluate", "video", "plot"))
+        return
+    if ending.verdict is Verdict.FAILED:
+        yield f"{run}: failed: {ending.message}"
+        yield f"Its processes' own words are in {run}/logs/"
+        return
+    if ending.message:
+        yield f"{run}: {ending.message}"
+    checkpoint = newest_checkpoint(directory)
+    if checkpoint is None:
+        yield f"{run}: stopped before its first checkpoint. Begin with:"
+    else:
+        yield f"{run}: stopped; its checkpoint is at {checkpoint:,} steps. Go on with:"
+    yield f"  {resume_command}"
+
+
+def standing(directory: RunDirectory) -> str:
+    """`1,000,000 steps, mean return 18.20`, from the last line of the history."""
+    line = _last_line(directory.path / "metrics.jsonl")
+    if line is None:
+        return "no step was made"
+    episode_return = line.get("episodeReturn")
+    mean = "" if episode_return is None else f", mean return {episode_return:.2f}"
+    return f"{line['steps']:,} steps{mean}"
+
+
+def newest_checkpoint(directory: RunDirectory) -> int | None:
+    """Steps of the newest checkpoint."""
+    manifests = sorted(directory.checkpoints.glob("checkpoint-*.json"))
+    return int(json.loads(manifests[-1].read_text())["step"]) if manifests else None
+
+
+def _last_line(path: Path) -> dict[str, Any] | None:
+    """The last whole JSON line of a file that may be long."""
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        for text in reversed(file.read().splitlines()):
+            try:
+                line = json.loads(text)
+            except ValueError:
+                continue
+            if isinstance(line, dict):
+                return line
+    return None

@@ -1,0 +1,112 @@
+"""`stepstream run`: refuses what cannot work before anything starts, runs the job, and says how it ended."""
+
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from stepstream_operator.api import TrainingJob, load_job
+from stepstream_operator.local.display import Display, make_display
+from stepstream_operator.local.ending import EXIT_OK, Ending, last_words
+from stepstream_operator.local.environment_check import check_environment
+from stepstream_operator.local.opening import Start, check_open
+from stepstream_operator.local.plan import Addresses, Plan, place, plan_processes
+from stepstream_operator.local.run_directory import RunDirectory, RunState, write_atomically
+from stepstream_operator.local.sockets import remove_left_sockets, socket_directory
+from stepstream_operator.local.supervisor import Supervisor
+from stepstream_operator.local.wakeup import Wakeup
+from stepstream_trainer.config import ConfigurationErrors, FieldError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunOptions:
+    """What the command line said. `resume_command` is what to type to go on."""
+
+    job_file: str
+    overrides: tuple[str, ...] = ()
+    start: Start = Start.AUTO
+    run_directory: str | None = None
+    """None: runs/<name of the job>."""
+    stream_port: int | None = None
+    http_port: int | None = None
+    resume_command: str = ""
+
+
+def run(options: RunOptions, output: TextIO) -> int:
+    """The exit code. Raises ConfigurationErrors, EnvironmentRefusedError, RunDirectoryError before anything starts."""
+    job = load_job(options.job_file, options.overrides)
+    if job.spec.suspend:
+        raise ConfigurationErrors(
+            [FieldError(path="spec.suspend", problem="is true, so nothing would run; set it to false")]
+        )
+    shown = options.run_directory or f"runs/{job.name}"
+    directory = RunDirectory(Path(shown).absolute(), shown)
+    if check_open(directory, job, options.start) and is_complete(directory, job):
+        print(f"{shown}: is complete. Raise spec.totalSteps to train on, or begin anew with --fresh.", file=output)
+        return EXIT_OK
+    check_job_environment(job)
+    started = time.monotonic()
+    ending = _run_in(directory, job, options, output)
+    for line in last_words(ending, directory, options.resume_command, time.monotonic() - started):
+        print(line, file=output)
+    return ending.exit_code
+
+
+def is_complete(directory: RunDirectory, job: TrainingJob) -> bool:
+    """Whether the run here has reached what the job asks for."""
+    before = directory.job().spec
+    same_goal = (before.total_steps, before.stop_when) == (job.spec.total_steps, job.spec.stop_when)
+    return directory.state().phase == "Succeeded" and same_goal
+
+
+def check_job_environment(job: TrainingJob) -> None:
+    """Let a simulator try to make the job's environment. Raises EnvironmentRefusedError."""
+    with tempfile.TemporaryDirectory(prefix="stepstream-check-") as scratch:
+        directory = RunDirectory(Path(scratch), scratch)
+        plan = plan_processes(job, 1, place(directory, Addresses(sockets=scratch)), directory)
+        _write_files(plan)
+        check_environment(plan.simulators[0])
+
+
+def _run_in(directory: RunDirectory, job: TrainingJob, options: RunOptions, output: TextIO) -> Ending:
+    """With the directory locked, its files written, sockets at hand and the display on."""
+    with ExitStack() as closing:
+        closing.enter_context(directory.lock())
+        if not check_open(directory, job, options.start) and directory.holds_a_run():
+            aside = directory.move_aside()
+            print(f"{directory.shown}: the run that was here is now {aside.name}, beside it", file=output)
+            closing.enter_context(directory.lock())
+        sockets = closing.enter_context(socket_directory())
+        _prepare(directory, job, sockets)
+        display = make_display(output)
+        closing.callback(display.close)
+        addresses = Addresses(sockets=sockets, stream_port=options.stream_port, http_port=options.http_port)
+        return _supervise(job, directory, addresses, display)
+
+
+def _prepare(directory: RunDirectory, job: TrainingJob, sockets: str) -> None:
+    """A run that its runner ended keeps no count of restarts; one whose runner was killed does."""
+    state = directory.state()
+    remove_left_sockets(state.sockets)
+    restarts = state.restarts if state.phase == "Running" else 0
+    directory.save_job(job)
+    directory.save_state(RunState(attempt=state.attempt, restarts=restarts, phase=state.phase, sockets=sockets))
+
+
+def _supervise(job: TrainingJob, directory: RunDirectory, addresses: Addresses, display: Display) -> Ending:
+    placement = place(directory, addresses)
+
+    def begin(attempt: int) -> Plan:
+        plan = plan_processes(job, attempt, placement, directory)
+        _write_files(plan)
+        return plan
+
+    with Wakeup() as wakeup:
+        return Supervisor(begin, job=job, directory=directory, display=display, wakeup=wakeup).run()
+
+
+def _write_files(plan: Plan) -> None:
+    for path, text in plan.files.items():
+        write_atomically(Path(path), text)

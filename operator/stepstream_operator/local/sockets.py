@@ -1,0 +1,36 @@
+"""A private directory for a run's Unix sockets."""
+
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path("/tmp")
+"""Short on purpose, unlike TMPDIR or the run directory may be: a socket's path ends at 107 bytes (unix(7))."""
+PREFIX = "stepstream-"
+
+
+@contextmanager
+def socket_directory() -> Iterator[str]:
+    """A fresh directory of mode 0700, removed with all that is in it."""
+    path = tempfile.mkdtemp(prefix=PREFIX, dir=ROOT)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_left_sockets(path: str) -> None:
+    """Remove the directory that a killed runner noted. Anything that is not surely one of ours stays."""
+    left = Path(path)
+    if not path or left.parent != ROOT or not left.name.startswith(PREFIX):
+        return
+    try:
+        found = left.lstat()
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
+        shutil.rmtree(left, ignore_errors=True)
