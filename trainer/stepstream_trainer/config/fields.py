@@ -12,8 +12,6 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
-type_hints = functools.cache(typing.get_type_hints)
-
 JsonValue = Any
 """What JSON can hold. Fields of this kind (environment arguments, pod templates) are carried, not interpreted."""
 
@@ -33,7 +31,7 @@ class FieldRules:
     `pattern` is an anchored regular expression that RE2 and Python read alike; `means` is the same in words, completing
     "must be ...". `aliases` maps names accepted in YAML to the value they stand for. `variants` maps the value of the
     sibling `variant_key` to the class that this field then has. `list_key` names the field by which a list's items are
-    told apart. `derived_default` says in words what an absent value means.
+    told apart. `derived_default` says in words what an absent value means. `format` is OpenAPI's.
     """
 
     doc: str
@@ -50,6 +48,7 @@ class FieldRules:
     aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
     list_key: str = ""
     derived_default: str = ""
+    format: str = ""
     variant_key: str = ""
     variants: Mapping[str, type] = dataclasses.field(default_factory=dict)
 
@@ -99,10 +98,14 @@ class SpecField:
         return self.default is None
 
 
-@functools.cache
 def spec_fields(cls: type) -> tuple[SpecField, ...]:
-    """The fields of a configuration class, in the order they are written."""
-    hints = type_hints(cls)
+    """The fields of a configuration class, in the order they are written; a base class's come first."""
+    return _cached_fields(cls)
+
+
+@functools.cache
+def _cached_fields(cls: type) -> tuple[SpecField, ...]:
+    hints = typing.get_type_hints(cls)
     return tuple(_spec_field(item, hints[item.name]) for item in dataclasses.fields(cls))
 
 

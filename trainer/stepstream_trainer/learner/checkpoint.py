@@ -68,7 +68,7 @@ class CheckpointStore:
             bytes=len(data),
         )
         write_durably(self._data_path(step), data)
-        write_durably(self._manifest_path(step), json.dumps(asdict(manifest), indent=1).encode())
+        write_durably(self.manifest_path(step), json.dumps(asdict(manifest), indent=1).encode())
         self._prune()
         return manifest
 
@@ -116,7 +116,8 @@ class CheckpointStore:
     def _data_path(self, step: int) -> Path:
         return self.directory / f"checkpoint-{step:012d}.pt"
 
-    def _manifest_path(self, step: int) -> Path:
+    def manifest_path(self, step: int) -> Path:
+        """Where the manifest of the checkpoint at `step` lies."""
         return self.directory / f"checkpoint-{step:012d}.json"
 
     def _manifests_newest_first(self) -> Iterator[Path]:

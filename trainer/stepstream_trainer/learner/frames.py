@@ -4,8 +4,8 @@ Only the newest frame travels. The stack of slot b at time t is the stack at t-1
 newest frame; at an episode's first observation the older frames are zero (as in Mnih et al. 2015 and the paper's code).
 
 Where a frame's sides divide by four, a stack is kept as space-to-depth blocks, because an 8x8 convolution of stride 4
-on [H, W] is a 2x2 convolution of stride 1 on [H/4, W/4] with each 4x4 block of pixels as channels. The channel order is:
-oldest frame first; within a frame the block's rows, its columns, its colours.
+on [H, W] is a 2x2 convolution of stride 1 on [H/4, W/4] with each 4x4 block of pixels as channels. The channel order
+is: oldest frame first; within a frame the block's rows, its columns, its colours.
 """
 
 from __future__ import annotations

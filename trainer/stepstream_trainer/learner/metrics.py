@@ -179,14 +179,13 @@ class LearnerMetrics:
     def describe(self, *, job: str, algorithm: str, mode: str, device: str, precision: str) -> None:
         self._info.labels(job, algorithm, mode, device, precision).set(1)
 
-    def served(self, *, steps: int, rows: int, wait_seconds: float, inference_seconds: float) -> None:
+    def served(self, *, steps: int, rows: int, inference_seconds: float) -> None:
         """One group was served: `rows` were inferred; `steps` of them led from an action, the rest began an episode."""
         self.totals.steps += steps
         self._steps.inc(steps)
         self._frames.inc(steps * self._frame_skip)
         self._inference_rows.observe(rows)
         self._inference_seconds.observe(inference_seconds)
-        self.spent(LoopPhase.WAIT, wait_seconds)
         self.spent(LoopPhase.INFERENCE, inference_seconds)
 
     def updated(

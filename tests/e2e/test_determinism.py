@@ -1,0 +1,85 @@
+"""In Sync mode a job's parameters are a function of the job: of no arrival order, no crash, no number of simulators."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stepstream_trainer.config import TrainerConfig, contract, parse
+from tests.support.job_processes import JobProcesses, job_processes
+
+CARTPOLE = {
+    "job": "cartpole",
+    "mode": "Sync",
+    "seed": 7,
+    "totalSteps": 16 * 64 * 12,
+    "environment": {"id": "CartPole-v1", "deterministic": True},
+    "algorithm": {"name": "PPO", "parameters": {"horizon": 64, "minibatchSize": 256}},
+    "learner": {"environments": 16, "groups": 2},
+    "checkpoint": {"intervalSeconds": 1},
+}
+PONG = {
+    "job": "pong",
+    "mode": "Sync",
+    "seed": 3,
+    "totalSteps": 8 * 32 * 14,
+    "environment": {"id": "ALE/Pong-v5", "atari": {"stickyActionProbability": "0.25", "maxEpisodeSteps": 60}},
+    "algorithm": {"name": "PPO", "parameters": {"horizon": 32, "minibatchSize": 128}},
+    "learner": {"environments": 8, "groups": 2},
+    "checkpoint": {"intervalSeconds": 1},
+}
+JOBS = [pytest.param(CARTPOLE, id="CartPole"), pytest.param(PONG, id="Pong")]
+FOUR = ("a", "b", "c", "d")
+
+
+def config_of(job: dict[str, Any]) -> TrainerConfig:
+    return parse(TrainerConfig, job, path="")
+
+
+@pytest.fixture(scope="module", params=JOBS)
+def undisturbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainerConfig, str]:
+    """A job, and the digest of the parameters it ends with when one simulator serves it in peace."""
+    config = config_of(request.param)
+    with job_processes(config, tmp_path_factory.mktemp("undisturbed")) as job:
+        job.start_learner()
+        job.start_simulators("only")
+        return config, job.finish()
+
+
+def test_four_simulators_give_the_parameters_of_one(undisturbed: tuple[TrainerConfig, str], tmp_path: Path) -> None:
+    config, expected = undisturbed
+    with job_processes(config, tmp_path) as job:
+        job.start_learner()
+        job.start_simulators(*FOUR)
+        assert job.finish() == expected
+
+
+def test_killed_simulators_change_nothing(undisturbed: tuple[TrainerConfig, str], tmp_path: Path) -> None:
+    config, expected = undisturbed
+    with job_processes(config, tmp_path) as job:
+        job.start_learner()
+        job.start_simulators(*FOUR)
+        for turn, name in enumerate(FOUR):
+            reach(job, (turn + 1) * config.total_steps // 6)
+            job.restart_simulator(name)
+        assert job.finish() == expected
+
+
+def test_a_drained_learner_goes_on_exactly(undisturbed: tuple[TrainerConfig, str], tmp_path: Path) -> None:
+    config, expected = undisturbed
+    with job_processes(config, tmp_path) as job:
+        learner = job.start_learner()
+        job.start_simulators("only")
+        reach(job, config.total_steps // 3)
+        learner.terminate()
+        assert learner.wait(30) == contract.EXIT_RESUME, job.log()
+        job.start_learner()
+        assert job.finish() == expected
+        assert "resumed" in job.log()
+
+
+def reach(job: JobProcesses, steps: int) -> None:
+    """Wait until the learner has made `steps`, by its own /status."""
+    job.wait_until(lambda: job.status().get("steps", 0) >= steps, f"{steps} steps")

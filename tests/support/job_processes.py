@@ -1,0 +1,147 @@
+"""One job as real processes on this machine: a learner and its simulators, started, killed and awaited by a test."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+from stepstream_trainer.config import TrainerConfig, contract, dump
+
+PATIENCE_SECONDS = 240.0
+"""Longer than any of these jobs runs, also on a busy machine."""
+
+
+class JobProcesses:
+    """Starts the processes of one job. Everything they write lies under `directory`."""
+
+    def __init__(self, config: TrainerConfig, directory: Path, sockets: Path) -> None:
+        self.config = config
+        self.directory = directory
+        self._sockets = sockets
+        self._config_path = directory / "job.json"
+        directory.mkdir(parents=True, exist_ok=True)
+        self._config_path.write_text(dump(config))
+        self._attempt = 0
+        self.learner: subprocess.Popen[bytes] | None = None
+        self.simulators: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start_learner(self) -> subprocess.Popen[bytes]:
+        self._attempt += 1
+        self.learner = self._start(
+            f"learner-{self._attempt}",
+            contract.LEARNER_COMMAND,
+            {
+                contract.RUN_DIR: str(self.directory),
+                contract.ATTEMPT: str(self._attempt),
+                contract.LISTEN: self._stream_address,
+                contract.HTTP: f"unix:{self._sockets}/http",
+            },
+        )
+        return self.learner
+
+    def start_simulators(self, *names: str) -> None:
+        for name in names:
+            self.simulators[name] = self._start(
+                name,
+                contract.SIMULATOR_COMMAND,
+                {
+                    contract.SIMULATOR: name,
+                    contract.LEARNER: self._stream_address,
+                    contract.HTTP: f"unix:{self._sockets}/{name}",
+                },
+            )
+
+    def restart_simulator(self, name: str) -> None:
+        """SIGKILL, and at once a new process of the same name."""
+        self.kill(self.simulators[name])
+        self.start_simulators(name)
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    def finish(self) -> str:
+        """Wait for the learner's good end; gives the digest of its parameters."""
+        assert self.learner is not None
+        code = self.learner.wait(PATIENCE_SECONDS)
+        assert code == contract.EXIT_DONE, self.log()
+        return self.digest()
+
+    def digest(self) -> str:
+        """Of the parameters the last learner ended with, from its log."""
+        found = re.findall(r"finished .*parameters=([0-9a-f]{64})", self.log())
+        assert found, self.log()
+        return str(found[-1])
+
+    def log(self) -> str:
+        """What the newest learner logged."""
+        return (self.directory / f"learner-{self._attempt}.log").read_text()
+
+    def wait_until(self, holds: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not holds():
+            assert self.learner is not None
+            assert self.learner.poll() is None, f"the learner ended before: {what}\n{self.log()}"
+            assert time.monotonic() < deadline, f"not in time: {what}\n{self.log()}"
+            time.sleep(0.02)
+
+    def status(self) -> dict[str, Any]:
+        """The learner's /status; empty while it does not answer."""
+        connection = HTTPConnection("localhost", timeout=5)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        try:
+            connection.sock.connect(f"{self._sockets}/http")
+            connection.request("GET", "/status")
+            answer: dict[str, Any] = json.loads(connection.getresponse().read())
+            return answer
+        except OSError:
+            return {}
+        finally:
+            connection.close()
+
+    def history(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl."""
+        path = self.directory / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def close(self) -> None:
+        for process in [self.learner, *self.simulators.values()]:
+            if process is not None and process.poll() is None:
+                self.kill(process)
+
+    @property
+    def _stream_address(self) -> str:
+        return f"unix:{self._sockets}/learner"
+
+    def _start(self, name: str, command: tuple[str, ...], variables: dict[str, str]) -> subprocess.Popen[bytes]:
+        with (self.directory / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, *command[1:]],
+                env=os.environ | variables | {contract.CONFIG: str(self._config_path)},
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+            )
+
+
+@contextmanager
+def job_processes(config: TrainerConfig, directory: Path) -> Iterator[JobProcesses]:
+    """Socket paths are limited to 107 bytes, so the sockets lie in a short directory of their own."""
+    with tempfile.TemporaryDirectory(prefix="st-") as sockets:
+        job = JobProcesses(config, directory, Path(sockets))
+        try:
+            yield job
+        finally:
+            job.close()

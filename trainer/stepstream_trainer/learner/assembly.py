@@ -1,0 +1,238 @@
+"""Building a learner: sockets first, then the network that the simulators' environment calls for, then the loop."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from stepstream_trainer.algorithms.networks import build_actor_critic
+from stepstream_trainer.algorithms.policy import Policy
+from stepstream_trainer.algorithms.precision import Precision, choose_precision, keep_freed_memory
+from stepstream_trainer.config import A2CParameters, Mode, PPOParameters, TrainerConfig
+from stepstream_trainer.http import Endpoints, HttpServer
+from stepstream_trainer.learner.checkpoint import CheckpointStore, Manifest, State
+from stepstream_trainer.learner.episodes import EpisodeTracker
+from stepstream_trainer.learner.event_log import EventLog
+from stepstream_trainer.learner.groups import number_of_groups
+from stepstream_trainer.learner.identity import OtherJobError, identity_digest
+from stepstream_trainer.learner.ingest import StreamServer
+from stepstream_trainer.learner.loop import LearnerLoop, Outcome, Parts
+from stepstream_trainer.learner.metrics import LearnerMetrics
+from stepstream_trainer.learner.observing import observing
+from stepstream_trainer.learner.optimiser import build_update
+from stepstream_trainer.learner.reporting import Reporter
+from stepstream_trainer.learner.rollouts import Rollout
+from stepstream_trainer.learner.sampling import RolloutSampler
+from stepstream_trainer.learner.slots import Slots
+from stepstream_trainer.learner.status import Identity, LearnerStatus, Phase
+from stepstream_trainer.learner.targets import Targets
+from stepstream_trainer.logs import get_log
+
+_log = get_log("learner")
+
+DEFAULT_WINDOW = 100
+"""Episodes that a mean return is taken over where `stopWhen` does not say: the usual window of the field."""
+
+
+class UnsupportedJobError(Exception):
+    """A valid job that this version cannot train; the text says what it can."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Where this process runs, as the environment variables of `config.contract` say."""
+
+    config_path: Path
+    run_directory: Path
+    rank: int
+    attempt: int
+    listen: str
+    http: str
+    tls_directory: Path | None
+
+
+class Learner:
+    """All parts of one learner process. `closing` ends what was begun, in reverse order."""
+
+    def __init__(self, settings: Settings, config: TrainerConfig, stop: threading.Event, closing: ExitStack) -> None:
+        """Begins to listen. Raises what the input deserves: see `__main__`."""
+        refuse_unsupported(config)
+        self._settings = settings
+        self._config = config
+        self._stop = stop
+        self._closing = closing
+        self._checkpoints = CheckpointStore(settings.run_directory / "checkpoints", config.checkpoint.retain)
+        self._resumed = find_checkpoint(self._checkpoints, config)
+        registry = CollectorRegistry()
+        self._metrics = LearnerMetrics(registry, frame_skip=config.environment.frame_skip)
+        self._status = _status(settings, config)
+        self._server = StreamServer(
+            config,
+            settings.listen,
+            groups=number_of_groups(config.learner),
+            tls_directory=settings.tls_directory,
+            rank=settings.rank,
+            metrics=self._metrics,
+        )
+        http = HttpServer(
+            settings.http,
+            Endpoints(
+                registry=registry,
+                status=self._status.snapshot,
+                healthy=self._status.healthy,
+                ready=self._server.ready,
+            ),
+        )
+        http.start()
+        closing.callback(http.stop)
+        self._server.start()
+
+    def run(self) -> Outcome:
+        """Train until the job is done or the process is asked to stop; then let the simulators go."""
+        outcome = Outcome.INTERRUPTED
+        try:
+            slots = self._await_simulators()
+            if slots is not None:
+                loop, reporter = self._build(slots)
+                self._server.serve_leases()
+                self._status.enter(Phase.RUNNING)
+                outcome = loop.run()
+                reporter.finish()
+                _log.info("finished" if outcome is Outcome.FINISHED else "interrupted", parameters=loop.digest())
+        finally:
+            self._server.stop(job_over=outcome is Outcome.FINISHED)
+        self._status.enter(Phase.SUCCEEDED if outcome is Outcome.FINISHED else Phase.STOPPING)
+        return outcome
+
+    def _await_simulators(self) -> Slots | None:
+        """The slots, once the first simulator said what its environment is like; None when asked to stop before."""
+        self._status.enter(Phase.STARTING, "waiting for the first simulator")
+        while (slots := self._server.slots(timeout_seconds=0.2)) is None:
+            if self._stop.is_set():
+                return None
+        return slots
+
+    def _build(self, slots: Slots) -> tuple[LearnerLoop, Reporter]:
+        config, settings = self._config, self._settings
+        precision = choose_precision(config.learner.precision)
+        keep_freed_memory()
+        network_input = observing(
+            config.environment, slots.observation.shape[1:], slots.observation.dtype, slots.num_categories
+        )
+        network = build_actor_critic(
+            network_input.network_input, slots.num_actions, seed=config.seed, precision=precision
+        )
+        window = config.stop_when.episodes if config.stop_when else DEFAULT_WINDOW
+        episodes = EpisodeTracker(config.learner.environments, window)
+        reporter = self._reporter(episodes)
+        rollout = Rollout(
+            horizon=_horizon(config),
+            num_slots=config.learner.environments,
+            shape=network_input.stack.stacked_shape,
+            dtype=network_input.dtype,
+            device=precision.device,
+        )
+        sampler = RolloutSampler(
+            config,
+            slots=slots,
+            stack=network_input.stack,
+            rollout=rollout,
+            policy=Policy(network, precision),
+            metrics=self._metrics,
+            episodes=episodes,
+            pause=reporter.pause,
+        )
+        parts = Parts(
+            slots=slots,
+            rollout=rollout,
+            sampler=sampler,
+            network=network,
+            update=build_update(config, network, precision),
+            episodes=episodes,
+            targets=Targets(settings.config_path, config),
+            metrics=self._metrics,
+            reporter=reporter,
+            checkpoints=self._checkpoints,
+        )
+        loop = LearnerLoop(
+            parts,
+            attempt=settings.attempt,
+            identity=identity_digest(config),
+            checkpoint_interval_seconds=config.checkpoint.interval_seconds,
+        )
+        if self._resumed is not None:
+            loop.resume(*self._resumed)
+        self._describe(precision)
+        return loop, reporter
+
+    def _reporter(self, episodes: EpisodeTracker) -> Reporter:
+        resumed_at = self._resumed[0].step if self._resumed else 0
+        history = EventLog(self._settings.run_directory, attempt=self._settings.attempt, resumed_at=resumed_at)
+        self._closing.callback(history.close)
+        return Reporter(
+            metrics=self._metrics,
+            status=self._status,
+            history=history,
+            episodes=episodes,
+            num_slots=self._config.learner.environments,
+            service=self._server.service,
+            stop=self._stop,
+        )
+
+    def _describe(self, precision: Precision) -> None:
+        config = self._config
+        self._metrics.describe(
+            job=config.job,
+            algorithm=config.algorithm.name.value,
+            mode=Mode.Sync.value,
+            device=str(precision.device),
+            precision=str(precision.dtype).removeprefix("torch."),
+        )
+
+
+def refuse_unsupported(config: TrainerConfig) -> None:
+    """Raises UnsupportedJobError with the first thing this version cannot do."""
+    if not isinstance(config.algorithm.parameters, A2CParameters | PPOParameters):
+        raise UnsupportedJobError(
+            f"spec.algorithm.name: {config.algorithm.name.value} is not trained by this version; use A2C or PPO"
+        )
+    if config.mode is Mode.Async:
+        raise UnsupportedJobError("spec.mode: Async is not trained by this version; use Sync or Auto")
+    if config.learner.replicas != 1:
+        raise UnsupportedJobError(
+            f"spec.learners.replicas: this version trains with 1 learner, got {config.learner.replicas}"
+        )
+
+
+def find_checkpoint(store: CheckpointStore, config: TrainerConfig) -> tuple[Manifest, State] | None:
+    """The checkpoint to go on from. Raises CheckpointError, or OtherJobError when it is another job's."""
+    if not config.checkpoint.resume:
+        return None
+    found = store.load_latest(warn=lambda text: _log.warning("checkpoint_damaged", reason=text))
+    if found is not None and found[0].job_digest != identity_digest(config):
+        raise OtherJobError(
+            f"{store.directory}: its checkpoints are of another job (environment, algorithm, seed or number of "
+            "environments differ); use another run directory, or start afresh with --fresh"
+        )
+    return found
+
+
+def _status(settings: Settings, config: TrainerConfig) -> LearnerStatus:
+    identity = Identity(
+        job=config.job,
+        attempt=settings.attempt,
+        rank=settings.rank,
+        mode=Mode.Sync.value,
+        frame_skip=config.environment.frame_skip,
+    )
+    return LearnerStatus(identity, total_steps=config.total_steps)
+
+
+def _horizon(config: TrainerConfig) -> int:
+    parameters = config.algorithm.parameters
+    assert isinstance(parameters, A2CParameters | PPOParameters)  # refuse_unsupported saw to it
+    return parameters.horizon

@@ -1,0 +1,37 @@
+"""Which update rule a job's algorithm means, and how far along its schedules are."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from stepstream_trainer.algorithms.a2c import A2CUpdate
+from stepstream_trainer.algorithms.batch import RolloutBatch
+from stepstream_trainer.algorithms.networks import ActorCritic
+from stepstream_trainer.algorithms.ppo import PPOUpdate
+from stepstream_trainer.algorithms.precision import Precision
+from stepstream_trainer.config import A2CParameters, PPOParameters, TrainerConfig
+
+
+class RolloutUpdate(Protocol):
+    """Learns from one rollout and forgets it."""
+
+    def update(self, batch: RolloutBatch, *, progress: float, update_number: int) -> dict[str, float]:
+        """One update; `progress` is the fraction [0, 1] of the step budget behind it. Gives losses by name."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+def build_update(config: TrainerConfig, network: ActorCritic, precision: Precision) -> RolloutUpdate:
+    """The update rule of a policy-gradient job; NotImplementedError names the algorithms that are not."""
+    parameters = config.algorithm.parameters
+    match parameters:
+        case A2CParameters():
+            return A2CUpdate(network, parameters, precision, seed=config.seed)
+        case PPOParameters():
+            return PPOUpdate(network, parameters, precision, seed=config.seed)
+        case _:
+            raise NotImplementedError(
+                f"spec.algorithm.name: {config.algorithm.name}: this version trains A2C and PPO only"
+            )

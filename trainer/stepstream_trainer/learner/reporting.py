@@ -1,0 +1,112 @@
+"""What the loop tells the world: about once a second, and at every checkpoint."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from stepstream_trainer.learner.checkpoint import Manifest
+from stepstream_trainer.learner.episodes import EpisodeTracker
+from stepstream_trainer.learner.event_log import EventLog
+from stepstream_trainer.learner.ingest import Service
+from stepstream_trainer.learner.metrics import LearnerMetrics
+from stepstream_trainer.learner.sampling import Interrupted
+from stepstream_trainer.learner.status import LearnerStatus, Progress
+from stepstream_trainer.logs import get_log
+
+_log = get_log("reporting")
+
+STATUS_SECONDS = 1.0
+HISTORY_SECONDS = 5.0
+"""Between lines of metrics.jsonl: fine enough for a curve of minutes, a few MB for a run of days."""
+
+
+class Reporter:
+    """Spreads figures to metrics, /status and the history. Loop thread only; `stop` may be set from anywhere."""
+
+    def __init__(
+        self,
+        *,
+        metrics: LearnerMetrics,
+        status: LearnerStatus,
+        history: EventLog,
+        episodes: EpisodeTracker,
+        num_slots: int,
+        service: Callable[[], Service],
+        stop: threading.Event,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._metrics = metrics
+        self._status = status
+        self._history = history
+        self._episodes = episodes
+        self._num_slots = num_slots
+        self._service = service
+        self._stop = stop
+        self._clock = clock
+        self._told_at = self._recorded_at = clock()
+        self._losses: Mapping[str, float] = {}
+        self._learning_rate = 0.0
+
+    def pause(self) -> None:
+        """Between steps and while waiting: raises Interrupted when the learner was asked to stop."""
+        if self._stop.is_set():
+            raise Interrupted
+        self.tick()
+
+    def tick(self) -> None:
+        """Bring /status and, less often, the history up to date."""
+        now = self._clock()
+        if now - self._told_at < STATUS_SECONDS:
+            return
+        self._told_at = now
+        self._tell()
+        if now - self._recorded_at >= HISTORY_SECONDS and self._metrics.totals.updates:
+            self._recorded_at = now
+            self._record()
+
+    def finish(self) -> None:
+        """The last word: everything as it stands now."""
+        self._tell()
+        self._record()
+
+    def updated(self, *, rows: int, seconds: float, figures: Mapping[str, float]) -> None:
+        """One update was made; `figures` are its losses by name and, as `learning_rate`, its step size."""
+        losses = dict(figures)
+        self._learning_rate = losses.pop("learning_rate")
+        self._losses = losses
+        self._metrics.updated(
+            rows=rows, seconds=seconds, policy_lag=0.0, learning_rate=self._learning_rate, losses=losses
+        )
+
+    def checkpoint_written(self, manifest: Manifest, path: Path, seconds: float) -> None:
+        self._metrics.checkpoint_written(seconds=seconds)
+        self._status.checkpoint_written(step=manifest.step, path=str(path))
+        _log.info("checkpoint_written", step=manifest.step, bytes=manifest.bytes, seconds=seconds)
+
+    def checkpoint_failed(self, error: OSError) -> None:
+        self._metrics.checkpoint_failed()
+        self._status.checkpoint_failed(f"the checkpoint could not be written ({error}); the one before it stays")
+        _log.error("checkpoint_failed", reason=error)
+
+    def _tell(self) -> None:
+        totals, recent, service = self._metrics.totals, self._episodes.recent, self._service()
+        self._status.advance(
+            Progress(
+                steps=totals.steps,
+                updates=totals.updates,
+                episodes=totals.episodes,
+                episode_return=recent.mean_return,
+                episode_length=recent.mean_length,
+                phase_seconds=dict(totals.phase_seconds),
+                slots_total=self._num_slots,
+                slots_leased=service.leased,
+                simulators=service.simulators,
+            )
+        )
+        self._metrics.stands(steps_per_second=self._status.steps_per_second(), episode_return_mean=recent.mean_return)
+
+    def _record(self) -> None:
+        self._history.append(self._status.snapshot(), losses=self._losses, learning_rate=self._learning_rate)

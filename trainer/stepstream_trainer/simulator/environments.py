@@ -1,0 +1,71 @@
+"""Batches of environments as simulators step them, whatever makes them.
+
+Nothing resets by itself: who steps a batch sees every episode's last observation and begins the next one explicitly,
+with the seed it must have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepstream_trainer.config import EnvironmentConfig
+
+Array = NDArray[np.generic]
+Mask = NDArray[np.bool_]
+
+
+class EnvironmentRefusedError(Exception):
+    """An environment that cannot be made or is of a kind that is not supported; one sentence for a person."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spaces:
+    """One environment's observation and actions; `num_categories` is 0 unless the observation is one of so many."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+    num_actions: int
+    num_categories: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """What n actions led to. Arrays are valid until the batch is stepped or reset again."""
+
+    observation: Array
+    """[n, *shape]; of an ended episode, its last."""
+    reward: NDArray[np.float32]
+    """[n], as the environment gave it."""
+    terminated: Mask
+    truncated: Mask
+    life_lost: Mask
+    """In an episode that goes on."""
+
+
+class EnvironmentBatch(Protocol):
+    """n environments of one kind."""
+
+    spaces: Spaces
+
+    def reset(self, mask: Mask, seeds: NDArray[np.int64]) -> Array:
+        """Begin the episodes of `seeds` [k] in the k environments of `mask` [n]. Gives the observations [n, *shape]."""
+
+    def step(self, action: NDArray[np.int32]) -> Step:
+        """One action [n] each. Environments whose episode has ended must be reset before."""
+
+    def close(self) -> None: ...
+
+
+def make_batch(config: EnvironmentConfig, size: int) -> EnvironmentBatch:
+    """`size` environments. Raises EnvironmentRefusedError. Imports the library it needs, and only that."""
+    if config.is_atari:
+        from stepstream_trainer.simulator.atari import AtariBatch
+
+        return AtariBatch(config, size)
+    from stepstream_trainer.simulator.gymnasium_envs import GymnasiumBatch
+
+    return GymnasiumBatch(config, size)
