@@ -1,0 +1,184 @@
+"""What to do so that a job's children become what they should be. Pure; the controller carries it out in order.
+
+Names are deterministic, so a child is found by kind and name; that it is this job's is told by its owner's UID. A
+child that is being deleted is waited for. Learners of another attempt are deleted with their pods before the new ones
+are made, so never two sets of learners are alive.
+"""
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from stepstream_operator.api import CleanupPolicy, TrainingJob
+from stepstream_operator.children.manifest import Manifest
+from stepstream_operator.children.names import ATTEMPT_LABEL, SIMULATOR
+from stepstream_operator.drift import covers
+from stepstream_operator.status.observed import Pod, observed_learner_job
+from stepstream_operator.status.troubles import CRASH_LOOP
+
+Key = tuple[str, str]
+"""Kind and name."""
+
+_UNPRUNED: Final = ("Secret", "PersistentVolumeClaim")
+"""Never deleted for not being desired: the controller makes the one, and the other may hold the only checkpoints."""
+
+_KILLED: Final = (137, 143)
+_MIN_LIFE_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deletion:
+    """One object to delete, if it still has this UID. `Foreground` keeps its name taken until its pods are gone."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    propagation: str = "Background"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gates:
+    """What may start: learners not before their back-off is over, simulators not before learners accept streams."""
+
+    learners: bool = True
+    simulators: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Deletions first, then `creates`, then `patches`; the latter two by server-side apply.
+
+    `problems` are sentences for the job's status: what stands in the way.
+    """
+
+    creates: tuple[Manifest, ...] = ()
+    patches: tuple[Manifest, ...] = ()
+    deletes: tuple[Deletion, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.creates or self.patches or self.deletes)
+
+
+def plan(job: TrainingJob, desired: Sequence[Manifest], observed: Iterable[Mapping[str, Any]], gates: Gates) -> Plan:
+    """The way from `observed` (raw children of the job) to `desired`."""
+    existing = {_key(child): child for child in observed}
+    creates, patches, deletes, problems = [], [], [], []
+    for child in desired:
+        found = existing.pop(_key(child), None)
+        if found is None:
+            creates += [child] if _may_start(child, 0, gates) else []
+        elif not _is_owned(found, job):
+            problems.append(f"{child['kind']} {child['metadata']['name']} exists already and is not this job's")
+        elif _is_going(found):
+            continue
+        elif _is_of_another_attempt(found, child):
+            deletes.append(deletion(found))
+        elif (patch := _patch(child, found, gates)) is not None:
+            patches.append(patch)
+    deletes += [deletion(child) for child in existing.values() if _is_superfluous(child, job)]
+    return Plan(creates=tuple(creates), patches=tuple(patches), deletes=tuple(deletes), problems=tuple(problems))
+
+
+def plan_finished(job: TrainingJob, observed: Iterable[Mapping[str, Any]]) -> Plan:
+    """What to remove of a finished job. Learners that still run (a deadline ended the job) are stopped in any case."""
+    ours = [child for child in observed if _is_owned(child, job) and not _is_going(child)]
+    return Plan(deletes=tuple(deletion(child) for child in ours if _ends_with_job(child, job.spec.cleanup_policy)))
+
+
+def simulators_to_replace(pods: Iterable[Pod], namespace: str) -> tuple[Deletion, ...]:
+    """Simulators that the kubelet holds back though they did work before they died: a new pod starts at once.
+
+    One that dies as soon as it starts is left to the kubelet's back-off. See docs/adr/0003.
+    """
+    return tuple(
+        Deletion(api_version="v1", kind="Pod", namespace=namespace, name=pod.name, uid=pod.uid)
+        for pod in pods
+        if pod.role == SIMULATOR and pod.waiting == CRASH_LOOP and not pod.deleting and _did_work(pod)
+    )
+
+
+def deletion(child: Mapping[str, Any]) -> Deletion:
+    metadata = child["metadata"]
+    return Deletion(
+        api_version=child["apiVersion"],
+        kind=child["kind"],
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        propagation="Foreground" if child["kind"] == "Job" else "Background",
+    )
+
+
+def _key(child: Mapping[str, Any]) -> Key:
+    return child["kind"], child["metadata"]["name"]
+
+
+def _is_owned(child: Mapping[str, Any], job: TrainingJob) -> bool:
+    return any(owner.get("uid") == job.metadata.uid for owner in child["metadata"].get("ownerReferences", ()))
+
+
+def _is_going(child: Mapping[str, Any]) -> bool:
+    return "deletionTimestamp" in child["metadata"]
+
+
+def _is_superfluous(child: Mapping[str, Any], job: TrainingJob) -> bool:
+    return child["kind"] not in _UNPRUNED and _is_owned(child, job) and not _is_going(child)
+
+
+def _is_of_another_attempt(found: Mapping[str, Any], child: Manifest) -> bool:
+    labels = found["metadata"].get("labels", {})
+    return child["kind"] == "Job" and labels.get(ATTEMPT_LABEL) != child["metadata"]["labels"][ATTEMPT_LABEL]
+
+
+def _may_start(child: Manifest, running: int, gates: Gates) -> bool:
+    """Whether nothing holds back what this child would start; `running` is the number that it has started already."""
+    if child["kind"] == "Job":
+        return gates.learners
+    if child["kind"] == "Deployment":
+        return gates.simulators or running > 0 or child["spec"]["replicas"] == 0
+    return True
+
+
+def _patch(child: Manifest, found: Mapping[str, Any], gates: Gates) -> Manifest | None:
+    wanted = _as_far_as_mutable(child, found)
+    if child["kind"] == "Deployment" and not _may_start(child, found["spec"].get("replicas", 1), gates):
+        wanted["spec"]["replicas"] = found["spec"].get("replicas", 1)
+    return None if covers(found, wanted) else wanted
+
+
+def _as_far_as_mutable(child: Manifest, found: Mapping[str, Any]) -> Manifest:
+    """A Job's template never changes in its life (nor is its `suspend` ours: a queue turns it), nor does a claim."""
+    wanted = copy.deepcopy(child)
+    if child["kind"] == "PersistentVolumeClaim":
+        wanted["spec"] = copy.deepcopy(found["spec"])
+    if child["kind"] == "Job":
+        wanted["spec"]["template"] = copy.deepcopy(found["spec"]["template"])
+        if "suspend" in wanted["spec"]:
+            wanted["spec"]["suspend"] = found["spec"].get("suspend", False)
+    return wanted
+
+
+def _ends_with_job(child: Mapping[str, Any], policy: CleanupPolicy) -> bool:
+    if child["kind"] == "Deployment":
+        return policy is not CleanupPolicy.None_
+    if child["kind"] == "Job":
+        learners = observed_learner_job(child)
+        return policy is CleanupPolicy.All or not (learners.succeeded or learners.failed)
+    return False
+
+
+def _did_work(pod: Pod) -> bool:
+    """Killed from outside, or alive for a while. Out of memory is neither: it would happen again at once."""
+    end = pod.termination
+    if end is None:
+        return False
+    if end.exit_code in _KILLED and end.reason != "OOMKilled":
+        return True
+    if end.started_at is None or end.finished_at is None:
+        return False
+    return (end.finished_at - end.started_at).total_seconds() >= _MIN_LIFE_SECONDS

@@ -1,0 +1,174 @@
+"""What was seen of a job: raw objects of the API server, parsed once.
+
+`Observed` is made by the controller from its caches (`observed_pod` and its siblings), or by the local runner from its
+processes. Nothing after this file looks into a raw object.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from stepstream_operator.api.status_types import JobStatus
+from stepstream_operator.children.names import ATTEMPT_LABEL, ROLE_LABEL
+from stepstream_operator.status.report import LearnerReport
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Termination:
+    """How a container ended. `log` is its last lines, at most 2 KiB."""
+
+    exit_code: int
+    reason: str = ""
+    log: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pod:
+    """A pod of the job. `waiting` is why its container does not run, such as ImagePullBackOff."""
+
+    name: str
+    role: str
+    uid: str = ""
+    attempt: int = 0
+    ready: bool = False
+    running: bool = False
+    deleting: bool = False
+    disrupted: bool = False
+    unschedulable: str = ""
+    waiting: str = ""
+    waiting_message: str = ""
+    termination: Termination | None = None
+    """The end of the container's latest life, also while the next one waits or runs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LearnerJob:
+    """The learners' Job. `held` says that a queue holds it back (its own `suspend`)."""
+
+    attempt: int
+    uid: str = ""
+    held: bool = False
+    deleting: bool = False
+    succeeded: bool = False
+    failed: bool = False
+    failure_reason: str = ""
+    failure_message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SimulatorSet:
+    """The simulators' Deployment. `failure` is why pods could not be made, such as a quota."""
+
+    desired: int
+    failure: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Observed:
+    """Everything that a status is derived from, beside the job and the time.
+
+    `previous` is the status as last written. `reports` are fresh answers of learners' /status, rank 0 first. `problems`
+    are sentences about what could not be done for the job: a quota, a refusal of the API server.
+    """
+
+    previous: JobStatus = field(default_factory=JobStatus)
+    learner_job: LearnerJob | None = None
+    simulator_set: SimulatorSet | None = None
+    pods: tuple[Pod, ...] = ()
+    reports: tuple[LearnerReport, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    def of_role(self, role: str) -> tuple[Pod, ...]:
+        return tuple(pod for pod in self.pods if pod.role == role)
+
+
+def observed_pod(raw: Mapping[str, Any]) -> Pod:
+    """A pod as the API server gives it; its first container is the job's own."""
+    metadata, status = raw["metadata"], raw.get("status", {})
+    labels = metadata.get("labels", {})
+    container = _own_container(raw)
+    state = container.get("state", {})
+    ended = state.get("terminated") or container.get("lastState", {}).get("terminated")
+    return Pod(
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+        role=labels.get(ROLE_LABEL, ""),
+        attempt=_attempt(labels),
+        ready=_condition(status, "Ready").get("status") == "True",
+        running="running" in state,
+        deleting="deletionTimestamp" in metadata,
+        disrupted=_condition(status, "DisruptionTarget").get("status") == "True",
+        unschedulable=_unschedulable(status),
+        waiting=state.get("waiting", {}).get("reason", ""),
+        waiting_message=state.get("waiting", {}).get("message", ""),
+        termination=_termination(ended) if ended else None,
+    )
+
+
+def observed_learner_job(raw: Mapping[str, Any]) -> LearnerJob:
+    metadata, status = raw["metadata"], raw.get("status", {})
+    failed = _condition(status, "Failed")
+    return LearnerJob(
+        attempt=_attempt(metadata.get("labels", {})),
+        uid=metadata.get("uid", ""),
+        held=bool(raw.get("spec", {}).get("suspend")),
+        deleting="deletionTimestamp" in metadata,
+        succeeded=_condition(status, "Complete").get("status") == "True",
+        failed=failed.get("status") == "True",
+        failure_reason=failed.get("reason", ""),
+        failure_message=failed.get("message", ""),
+    )
+
+
+def observed_simulator_set(raw: Mapping[str, Any]) -> SimulatorSet:
+    failure = _condition(raw.get("status", {}), "ReplicaFailure")
+    return SimulatorSet(
+        desired=raw.get("spec", {}).get("replicas", 1),
+        failure=failure.get("message", "") if failure.get("status") == "True" else "",
+    )
+
+
+def parse_time(text: str) -> datetime:
+    """RFC 3339, as the API server writes it."""
+    return datetime.fromisoformat(text)
+
+
+def _own_container(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    statuses = raw.get("status", {}).get("containerStatuses", [])
+    containers = raw.get("spec", {}).get("containers", [])
+    own = containers[0]["name"] if containers else ""
+    return next((status for status in statuses if status["name"] == own), {})
+
+
+def _attempt(labels: Mapping[str, str]) -> int:
+    text = labels.get(ATTEMPT_LABEL, "")
+    return int(text) if text.isdecimal() else 0
+
+
+def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    conditions: Iterable[Mapping[str, Any]] = status.get("conditions") or ()
+    return next((condition for condition in conditions if condition["type"] == kind), {})
+
+
+def _unschedulable(status: Mapping[str, Any]) -> str:
+    scheduled = _condition(status, "PodScheduled")
+    if scheduled.get("status") != "False":
+        return ""
+    return str(scheduled.get("message") or scheduled.get("reason") or "no node found yet")
+
+
+def _termination(ended: Mapping[str, Any]) -> Termination:
+    return Termination(
+        exit_code=ended.get("exitCode", -1),
+        reason=ended.get("reason", ""),
+        log=ended.get("message", ""),
+        started_at=_optional_time(ended.get("startedAt")),
+        finished_at=_optional_time(ended.get("finishedAt")),
+    )
+
+
+def _optional_time(text: str | None) -> datetime | None:
+    return parse_time(text) if text else None
