@@ -132,7 +132,7 @@ def _is_superfluous(child: Mapping[str, Any], job: TrainingJob) -> bool:
 
 def _is_of_another_attempt(found: Mapping[str, Any], child: Manifest) -> bool:
     labels = found["metadata"].get("labels", {})
-    return child["kind"] == "Job" and labels.get(ATTEMPT_LABEL) != child["metadata"]["labels"][ATTEMPT_LABEL]
+    return child["kind"] == "Job" and bool(labels.get(ATTEMPT_LABEL) != child["metadata"]["labels"][ATTEMPT_LABEL])
 
 
 def _may_start(child: Manifest, running: int, gates: Gates) -> bool:
@@ -140,7 +140,7 @@ def _may_start(child: Manifest, running: int, gates: Gates) -> bool:
     if child["kind"] == "Job":
         return gates.learners
     if child["kind"] == "Deployment":
-        return gates.simulators or running > 0 or child["spec"]["replicas"] == 0
+        return gates.simulators or running > 0 or bool(child["spec"]["replicas"] == 0)
     return True
 
 

@@ -1,7 +1,7 @@
 """The TrainingJob API: types, parsing, and what is generated from them."""
 
-from .load import load_job, parse_job
-from .types import (
+from stepstream_operator.api.load import load_job, parse_job
+from stepstream_operator.api.types import (
     API_VERSION,
     GROUP,
     KIND,

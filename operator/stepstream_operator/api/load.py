@@ -5,12 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stepstream_operator.api.template_rules import template_errors
+from stepstream_operator.api.types import API_VERSION, KIND, Metadata, TrainingJob, TrainingJobSpec
+from stepstream_operator.api.yaml_text import YamlDocument, YamlError, read_documents, read_value
 from stepstream_trainer.config import ASYNC_NAMES, ConfigurationErrors, FieldError, Mode, parse
 from stepstream_trainer.config.errors import NOT_GIVEN, did_you_mean
-
-from .template_rules import template_errors
-from .types import API_VERSION, KIND, Metadata, TrainingJob, TrainingJobSpec
-from .yaml_text import YamlDocument, YamlError, read_documents, read_value
 
 _KNOWN_TOP_LEVEL = ("apiVersion", "kind", "metadata", "spec", "status")
 _METADATA_OF_THE_SERVER = (

@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from stepstream_operator.api.types import TemplateOverlay, TrainingJobSpec
 from stepstream_trainer.config import FieldError
-
-from .types import TemplateOverlay, TrainingJobSpec
 
 _RESERVED_PREFIX: Final = "STEPSTREAM_"
 _NAMED_LISTS: Final = ("containers", "initContainers", "volumes")

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+from stepstream_operator.api.rules import SIMULATOR_RULES, TRAINING_RULES
 from stepstream_trainer.config import CheckpointConfig, LearnerConfig, SimulatorsConfig, TrainingConfig
 from stepstream_trainer.config.fields import MAX_INT32, CrossRule, JsonValue, Quantity, spec_field
-
-from .rules import SIMULATOR_RULES, TRAINING_RULES
 
 GROUP: Final = "stepstream.dev"
 VERSION: Final = "v1alpha1"

@@ -1,18 +1,17 @@
 """What a TrainingJob becomes: one policy per file, put together here."""
 
 from stepstream_operator.api import TrainingJob
-
-from .claim import checkpoint_claim
-from .config_map import config_map, trainer_config
-from .disruption_budget import disruption_budget
-from .learner_job import learner_job
-from .manifest import Manifest
-from .names import LEARNER, SIMULATOR
-from .network_policy import network_policy
-from .placement import Images, Placement, cluster_placement, local_placement
-from .process import Process, files, process, workload
-from .service import learner_service
-from .simulator_deployment import simulator_deployment
+from stepstream_operator.children.claim import checkpoint_claim
+from stepstream_operator.children.config_map import config_map, trainer_config
+from stepstream_operator.children.disruption_budget import disruption_budget
+from stepstream_operator.children.learner_job import learner_job
+from stepstream_operator.children.manifest import Manifest
+from stepstream_operator.children.names import LEARNER, SIMULATOR
+from stepstream_operator.children.network_policy import network_policy
+from stepstream_operator.children.placement import Images, Placement, cluster_placement, local_placement
+from stepstream_operator.children.process import Process, files, process, workload
+from stepstream_operator.children.service import learner_service
+from stepstream_operator.children.simulator_deployment import simulator_deployment
 
 __all__ = [
     "LEARNER",

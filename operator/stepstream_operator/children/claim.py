@@ -4,11 +4,10 @@ import posixpath
 from typing import Any, Final
 
 from stepstream_operator.api import TrainingJob
-
-from .manifest import Manifest, manifest
-from .names import claim_name, job_labels
-from .placement import Placement
-from .pod_template import Volume, mounted
+from stepstream_operator.children.manifest import Manifest, manifest
+from stepstream_operator.children.names import claim_name, job_labels
+from stepstream_operator.children.placement import Placement
+from stepstream_operator.children.pod_template import Volume, mounted
 
 RUN_VOLUME: Final = "run"
 

@@ -3,12 +3,11 @@
 from typing import TypeVar
 
 from stepstream_operator.api import TrainingJob
+from stepstream_operator.children.manifest import Manifest, manifest
+from stepstream_operator.children.names import config_name, job_labels
+from stepstream_operator.children.placement import CONFIG_FILE
 from stepstream_trainer.config import CheckpointConfig, LearnerConfig, SimulatorsConfig, TrainerConfig, dump
 from stepstream_trainer.config.fields import spec_fields
-
-from .manifest import Manifest, manifest
-from .names import config_name, job_labels
-from .placement import CONFIG_FILE
 
 T = TypeVar("T", LearnerConfig, CheckpointConfig)
 

@@ -3,10 +3,9 @@
 from typing import Any, Final
 
 from stepstream_operator.api import Resources, TrainingJob
+from stepstream_operator.children.names import COMPLETION_INDEX, LEARNER, SIMULATOR
+from stepstream_operator.children.placement import Placement
 from stepstream_trainer.config import contract, to_mapping
-
-from .names import COMPLETION_INDEX, LEARNER, SIMULATOR
-from .placement import Placement
 
 HTTP_PORT_NAME: Final = "http"
 STREAM_PORT_NAME: Final = "stream"

@@ -1,9 +1,8 @@
 """At most one learner is drained at a time; its checkpoint is written before it leaves."""
 
 from stepstream_operator.api import TrainingJob
-
-from .manifest import Manifest, manifest
-from .names import LEARNER, learners_name, role_labels, role_selector
+from stepstream_operator.children.manifest import Manifest, manifest
+from stepstream_operator.children.names import LEARNER, learners_name, role_labels, role_selector
 
 
 def disruption_budget(job: TrainingJob) -> Manifest:

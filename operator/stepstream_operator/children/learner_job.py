@@ -8,12 +8,10 @@ alone, even while the operator is down: a disrupted pod, and one that left with 
 from typing import Any, Final
 
 from stepstream_operator.api import TrainingJob
-from stepstream_trainer.config import contract
-
-from .claim import run_volume
-from .containers import learner_container
-from .manifest import Manifest, manifest
-from .names import (
+from stepstream_operator.children.claim import run_volume
+from stepstream_operator.children.containers import learner_container
+from stepstream_operator.children.manifest import Manifest, manifest
+from stepstream_operator.children.names import (
     ATTEMPT_LABEL,
     LEARNER,
     SAFE_TO_EVICT,
@@ -21,9 +19,10 @@ from .names import (
     queue_labels,
     role_labels,
 )
-from .placement import Placement
-from .pod_template import config_volume, pod_template, scratch_volume, with_volumes
-from .tls import tls_volumes
+from stepstream_operator.children.placement import Placement
+from stepstream_operator.children.pod_template import config_volume, pod_template, scratch_volume, with_volumes
+from stepstream_operator.children.tls import tls_volumes
+from stepstream_trainer.config import contract
 
 GRACE_SECONDS: Final = 120
 """Time for the checkpoint that SIGTERM asks for; the largest, with a replay of 1M frames, is 7 GB."""

@@ -3,10 +3,16 @@
 from typing import Any
 
 from stepstream_operator.api import TrainingJob
+from stepstream_operator.children.manifest import Manifest, manifest
+from stepstream_operator.children.names import (
+    JOB_LABEL,
+    LEARNER,
+    SIMULATOR,
+    job_labels,
+    network_policy_name,
+    role_selector,
+)
 from stepstream_trainer.config.contract import HTTP_PORT, STREAM_PORT
-
-from .manifest import Manifest, manifest
-from .names import JOB_LABEL, LEARNER, SIMULATOR, job_labels, network_policy_name, role_selector
 
 
 def network_policy(job: TrainingJob) -> Manifest:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from stepstream_operator.api import TrainingJob
+from stepstream_operator.children.names import learners_name
 from stepstream_trainer.config.contract import HTTP_PORT, RANK, SIMULATOR, STREAM_PORT
-
-from .names import learners_name
 
 CONFIG_FILE: Final = "job.json"
 CLUSTER_CONFIG_DIR: Final = "/etc/stepstream/config"

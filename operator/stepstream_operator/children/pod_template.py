@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from stepstream_operator.api import TemplateOverlay, TrainingJob
+from stepstream_operator.children.names import config_name
+from stepstream_operator.children.overlay import merged
 from stepstream_trainer.config import to_mapping
-
-from .names import config_name
-from .overlay import merged
 
 NOBODY: Final = 65532
 """The user and group of the images; `nonroot` of the distroless images."""

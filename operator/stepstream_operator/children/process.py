@@ -17,9 +17,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from stepstream_operator.children.names import COMPLETION_INDEX, ROLE_LABEL
 from stepstream_trainer.config import ConfigurationErrors, FieldError
-
-from .names import COMPLETION_INDEX, ROLE_LABEL
 
 _REFERENCE: Final = re.compile(r"\$(\$|\(([A-Za-z_][A-Za-z0-9_.-]*)\))")
 _WORKLOADS: Final = ("Job", "Deployment")

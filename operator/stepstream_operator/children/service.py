@@ -1,11 +1,10 @@
 """The learners' headless Service: a host name for each rank that outlives attempts."""
 
 from stepstream_operator.api import TrainingJob
+from stepstream_operator.children.containers import HTTP_PORT_NAME, STREAM_PORT_NAME
+from stepstream_operator.children.manifest import Manifest, manifest
+from stepstream_operator.children.names import LEARNER, learners_name, role_labels, role_selector
 from stepstream_trainer.config.contract import HTTP_PORT, STREAM_PORT
-
-from .containers import HTTP_PORT_NAME, STREAM_PORT_NAME
-from .manifest import Manifest, manifest
-from .names import LEARNER, learners_name, role_labels, role_selector
 
 
 def learner_service(job: TrainingJob) -> Manifest:

@@ -7,13 +7,12 @@ stays.
 from typing import Any, Final
 
 from stepstream_operator.api import TrainingJob
-
-from .containers import simulator_container
-from .manifest import Manifest, manifest
-from .names import SIMULATOR, queue_labels, role_labels, role_selector, simulators_name
-from .placement import Placement
-from .pod_template import config_volume, pod_template, scratch_volume, with_volumes
-from .tls import tls_volumes
+from stepstream_operator.children.containers import simulator_container
+from stepstream_operator.children.manifest import Manifest, manifest
+from stepstream_operator.children.names import SIMULATOR, queue_labels, role_labels, role_selector, simulators_name
+from stepstream_operator.children.placement import Placement
+from stepstream_operator.children.pod_template import config_volume, pod_template, scratch_volume, with_volumes
+from stepstream_operator.children.tls import tls_volumes
 
 GRACE_SECONDS: Final = 5
 """A simulator holds nothing that is worth saving."""

@@ -5,10 +5,9 @@ Keys of the Secret: `ca.crt`, `learner.crt`, `learner.key`, `simulator.crt`, `si
 """
 
 from stepstream_operator.api import TrainingJob
-
-from .names import tls_secret_name
-from .placement import Placement
-from .pod_template import Volume, mounted
+from stepstream_operator.children.names import tls_secret_name
+from stepstream_operator.children.placement import Placement
+from stepstream_operator.children.pod_template import Volume, mounted
 
 
 def tls_volumes(job: TrainingJob, role: str, placement: Placement) -> list[tuple[Volume, Volume]]:

@@ -21,7 +21,7 @@ def expiry(job: TrainingJob, status: JobStatus) -> datetime | None:
 
 
 def learners_due(status: JobStatus) -> datetime | None:
-    """When the current attempt may start after a failure: the second restart waits 10 s, each later one twice as long."""
+    """When the current attempt may start: the second restart waits 10 s, each later one twice as long."""
     failure = status.failure
     if failure is None or failure.time is None or failure.attempt != status.attempt - 1 or status.restarts < 2:
         return None

@@ -12,8 +12,8 @@ from stepstream_operator.status.lifecycle import Life, Stage, derive_life, life_
 from stepstream_operator.status.observed import Observed
 from stepstream_operator.status.phase import derive_findings, derive_message, derive_phase
 from stepstream_operator.status.progress import derive_checkpoint, derive_progress
-from stepstream_operator.status.words import clipped, timestamp
 from stepstream_operator.status.report import LearnerReport
+from stepstream_operator.status.words import clipped, timestamp
 from stepstream_trainer.config import ConfigurationErrors, Mode, parse, to_mapping
 
 

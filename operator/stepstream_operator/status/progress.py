@@ -14,7 +14,7 @@ MIN_INTERVAL: Final = timedelta(seconds=15)
 
 
 def derive_progress(job: TrainingJob, observed: Observed, now: datetime, *, at_once: bool) -> Progress | None:
-    """The previous progress, unless reports say something new and the last was written long enough ago (or `at_once`)."""
+    """The previous progress, unless reports say something new and it is time to write it (or `at_once`)."""
     previous = observed.previous.progress
     if not observed.reports or not (at_once or _is_due(previous, now)):
         return previous

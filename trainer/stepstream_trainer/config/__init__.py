@@ -1,6 +1,6 @@
 """The configuration of a job: definitions, parsing, and the contract of processes with whoever starts them."""
 
-from .algorithms import (
+from stepstream_trainer.config.algorithms import (
     ASYNC_NAMES,
     PARAMETERS,
     A2CParameters,
@@ -13,10 +13,10 @@ from .algorithms import (
     Parameters,
     PPOParameters,
 )
-from .environment import AtariConfig, EnvironmentConfig, RewardClip
-from .errors import ConfigurationErrors, FieldError
-from .parse import parse, to_mapping
-from .trainer import (
+from stepstream_trainer.config.environment import AtariConfig, EnvironmentConfig, RewardClip
+from stepstream_trainer.config.errors import ConfigurationErrors, FieldError
+from stepstream_trainer.config.parse import parse, to_mapping
+from stepstream_trainer.config.trainer import (
     CheckpointConfig,
     EvaluationConfig,
     LearnerConfig,

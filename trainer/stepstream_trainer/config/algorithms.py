@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from .fields import spec_field
-from .policy_gradient import A2CParameters, PPOParameters
-from .q_learning import CategoricalDQNParameters, DQNParameters, EpsilonRainbowParameters
-from .scaling import LearningRateScaling
+from stepstream_trainer.config.fields import spec_field
+from stepstream_trainer.config.policy_gradient import A2CParameters, PPOParameters
+from stepstream_trainer.config.q_learning import CategoricalDQNParameters, DQNParameters, EpsilonRainbowParameters
+from stepstream_trainer.config.scaling import LearningRateScaling
 
 
 class AlgorithmName(enum.StrEnum):

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from .fields import PROBABILITY_PATTERN, CrossRule, JsonValue, spec_field
-from .parse import to_mapping
+from stepstream_trainer.config.fields import PROBABILITY_PATTERN, CrossRule, JsonValue, spec_field
+from stepstream_trainer.config.parse import to_mapping
 
 ATARI_PREFIX: Final = "ALE/"
 NATURE: Final = "Mnih et al. 2015, Nature 518, extended data table 1"

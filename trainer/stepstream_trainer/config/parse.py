@@ -13,8 +13,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
-from .errors import NOT_GIVEN, ConfigurationErrors, FieldError, describe, did_you_mean
-from .fields import FieldRules, JsonValue, Quantity, SpecField, cross_rules, spec_fields
+from stepstream_trainer.config.errors import NOT_GIVEN, ConfigurationErrors, FieldError, describe, did_you_mean
+from stepstream_trainer.config.fields import FieldRules, JsonValue, Quantity, SpecField, cross_rules, spec_fields
 
 T = TypeVar("T")
 

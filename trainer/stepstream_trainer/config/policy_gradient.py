@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from .fields import spec_field
-from .scaling import LearningRateScaling, reference_batch_size, scaling
+from stepstream_trainer.config.fields import spec_field
+from stepstream_trainer.config.scaling import LearningRateScaling, reference_batch_size, scaling
 
 A2C_BATCH = "16 environments x horizon 5, as the paper timed A2C"
 

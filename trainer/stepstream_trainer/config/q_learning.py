@@ -6,9 +6,9 @@ Where no other source is named, defaults are those of Stooke & Abbeel 2018's rel
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from .fields import MAX_STEPS, CrossRule, spec_field
-from .policy_gradient import coefficient, discount, learning_rate, max_grad_norm
-from .scaling import LearningRateScaling, reference_batch_size, scaling
+from stepstream_trainer.config.fields import MAX_STEPS, CrossRule, spec_field
+from stepstream_trainer.config.policy_gradient import coefficient, discount, learning_rate, max_grad_norm
+from stepstream_trainer.config.scaling import LearningRateScaling, reference_batch_size, scaling
 
 BELLEMARE = "Bellemare et al. 2017"
 HESSEL = "Hessel et al. 2018"

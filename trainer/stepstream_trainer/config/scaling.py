@@ -3,7 +3,7 @@
 import enum
 from typing import Any
 
-from .fields import spec_field
+from stepstream_trainer.config.fields import spec_field
 
 
 class LearningRateScaling(enum.StrEnum):

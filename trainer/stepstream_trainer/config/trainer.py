@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from .algorithms import AlgorithmConfig
-from .environment import EnvironmentConfig
-from .errors import ConfigurationErrors, FieldError
-from .fields import DECIMAL_PATTERN, MAX_INT32, MAX_STEPS, CrossRule, spec_field
-from .parse import parse, to_mapping
+from stepstream_trainer.config.algorithms import AlgorithmConfig
+from stepstream_trainer.config.environment import EnvironmentConfig
+from stepstream_trainer.config.errors import ConfigurationErrors, FieldError
+from stepstream_trainer.config.fields import DECIMAL_PATTERN, MAX_INT32, MAX_STEPS, CrossRule, spec_field
+from stepstream_trainer.config.parse import parse, to_mapping
 
 DNS_LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_LABEL_MEANS = "lower-case letters, digits and '-', starting and ending with a letter or digit"
