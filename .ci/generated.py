@@ -36,7 +36,8 @@ GENERATORS = {
         writes=("charts/stepstream/files/crd.yaml", "docs/trainingjob.md"),
     ),
     "metrics": Generator(command=("docs/generate_metrics.py",), writes=("docs/metrics.md",)),
-    "chart": Generator(command=("charts/generate_readme.py",), writes=("charts/stepstream/README.md",)),
+    "dashboards": Generator(command=("-m", "charts.dashboards"), writes=("charts/stepstream/files/dashboards/*.json",)),
+    "chart": Generator(command=("-m", "charts.readme"), writes=("charts/stepstream/README.md",)),
 }
 
 
