@@ -56,6 +56,16 @@ class GymnasiumBatch:
             life_lost=self._no_life_lost,
         )
 
+    def picture(self) -> Array:
+        """The first environment as [height, width, 3]; for environments made with `render_mode: rgb_array`."""
+        try:
+            picture = self._batch.envs[0].render()
+        except gymnasium.error.Error as error:
+            raise EnvironmentRefusedError(f"spec.environment: no picture can be made: {error}") from error
+        if not isinstance(picture, np.ndarray):
+            raise EnvironmentRefusedError("spec.environment: no picture can be made: it has no rgb_array rendering")
+        return picture
+
     def close(self) -> None:
         self._batch.close()
 
