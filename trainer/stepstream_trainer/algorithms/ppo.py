@@ -32,7 +32,7 @@ class Samples:
 
     def select(self, index: torch.Tensor) -> Samples:
         return Samples(
-            observation_N=self.observation_N[index],
+            observation_N=self.observation_N.index_select(0, index),
             action_N=self.action_N[index],
             log_prob_N=self.log_prob_N[index],
             advantage_N=self.advantage_N[index],

@@ -5,30 +5,49 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.optim.adam import adam
 
-CHUNK = 1 << 16
-"""Elements worked on at a time: what the rule touches (1 MiB) stays in a core's cache between its operations."""
+PAST_BIAS_CORRECTION = 1e6
+"""A step count at which Adam's correction 1 - rho^step is 1 in float32, for any rho up to 0.99999."""
 
 
 class RMSProp:
-    """s <- rho s + (1 - rho) g^2;  p <- p - lr g / sqrt(s + epsilon)   (Mnih et al. 2016, equation S2)."""
+    """u <- rho u + (1 - rho) (g^2 + epsilon);  p <- p - lr g / sqrt(u)   (Mnih et al. 2016, equation S2; u = s + epsilon).
+
+    The rule is Adam's without first moment, bias correction and outer epsilon, so torch's fused Adam does it in one pass
+    over the parameters; written as five elementwise operations it took a third of a small batch's update.
+    """
 
     def __init__(self, values: torch.Tensor, gradients: torch.Tensor, *, rho: float, epsilon: float) -> None:
+        assert 0 < rho <= 0.99999, "the bias correction would not vanish"
+        self._values = values
+        self._gradients = gradients
         self._rho = rho
         self._epsilon = epsilon
-        self._mean_square = torch.zeros_like(values)
-        self._scratch = torch.empty(CHUNK, device=values.device)
-        self._chunks = list(
-            zip(*(torch.split(flat, CHUNK) for flat in (values, gradients, self._mean_square)), strict=True)
-        )
+        self._mean_square = torch.full_like(values, epsilon)
+        self._first_moment = torch.zeros_like(values)
+        self._learning_rate = torch.zeros((), device=values.device)
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
-        for values, gradients, mean_square in self._chunks:
-            mean_square.mul_(self._rho).addcmul_(gradients, gradients, value=1 - self._rho)
-            scratch = self._scratch[: len(values)]
-            torch.add(mean_square, self._epsilon, out=scratch).rsqrt_()
-            values.addcmul_(gradients, scratch, value=-learning_rate)
+        self._learning_rate.fill_(learning_rate)
+        self._mean_square.add_((1 - self._rho) * self._epsilon / self._rho)
+        adam(
+            [self._values],
+            [self._gradients],
+            [self._first_moment],
+            [self._mean_square],
+            [],
+            [self._values.new_tensor(PAST_BIAS_CORRECTION)],
+            fused=True,
+            amsgrad=False,
+            beta1=0.0,
+            beta2=self._rho,
+            lr=self._learning_rate,
+            weight_decay=0.0,
+            eps=0.0,
+            maximize=False,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         return {"mean_square": self._mean_square}
