@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from stepstream_operator.local.report import LearnerReport, sparkline
+from stepstream_operator.local.figures import Figures, sparkline
 
 LINE_SECONDS = 10.0
 PHASE_NAMES = {
@@ -28,7 +28,7 @@ PHASE_COLOURS = {"wait": "yellow", "inference": "cyan", "optimise": "green", "ch
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunView:
-    """How a run stands. `unix_time` is now; `report` is the learner's latest, None before its first."""
+    """How a run stands. `unix_time` is now; `figures` are the learner's latest, None before its first."""
 
     title: str
     directory: str
@@ -39,7 +39,7 @@ class RunView:
     unix_time: float
     simulators_up: int
     simulators_wanted: int
-    report: LearnerReport | None = None
+    figures: Figures | None = None
     fractions: Mapping[str, float] = field(default_factory=dict)
     returns: Sequence[float] = ()
 
@@ -104,20 +104,20 @@ def make_display(stream: TextIO) -> Display:
 
 def line(view: RunView) -> str:
     """The run in one line."""
-    report = view.report
-    if report is None:
+    figures = view.figures
+    if figures is None:
         return ", ".join(filter(None, [view.phase, f"simulators {_simulators(view)}", view.message]))
     parts = [
         view.phase,
-        f"{report.steps:,}/{report.total_steps:,} steps ({report.percent:.1f}%)",
-        f"{report.frames:,} frames",
-        f"{report.steps_per_second:,.0f} steps/s",
-        f"return {_number(report.episode_return)}",
-        f"lag {report.policy_lag:g}",
-        f"left {duration(report.remaining_seconds)}",
+        f"{figures.steps:,}/{figures.total_steps:,} steps ({figures.percent:.1f}%)",
+        f"{figures.frames:,} frames",
+        f"{figures.steps_per_second:,.0f} steps/s",
+        f"return {_number(figures.episode_return)}",
+        f"lag {figures.policy_lag:g}",
+        f"left {duration(figures.remaining_seconds)}",
         *(f"{PHASE_NAMES[phase]} {fraction:.0%}" for phase, fraction in _main_fractions(view)),
         f"simulators {_simulators(view)}",
-        f"checkpoint {_checkpoint(report, view.unix_time)}",
+        f"checkpoint {_checkpoint(figures, view.unix_time)}",
         view.message,
     ]
     return ", ".join(filter(None, parts))
@@ -131,39 +131,39 @@ def panel(view: RunView) -> RenderableType:
 
 
 def _rows(view: RunView) -> Iterator[RenderableType]:
-    report = view.report
-    if report is None:
+    figures = view.figures
+    if figures is None:
         yield Text(view.message or "waiting for the learner's first words")
         return
-    yield _progress(report)
-    yield _figures(view, report)
+    yield _progress(figures)
+    yield _numbers(view, figures)
     yield Text.assemble(
-        ("return     ", "dim"), _number(report.episode_return), "  ", (sparkline(view.returns), "green")
+        ("return     ", "dim"), _number(figures.episode_return), "  ", (sparkline(view.returns), "green")
     )
     yield _time(view.fractions)
     if view.message:
         yield Text(view.message, style="yellow")
 
 
-def _progress(report: LearnerReport) -> Table:
+def _progress(figures: Figures) -> Table:
     row = Table.grid(padding=(0, 1), expand=True)
     row.add_column(ratio=1)
     row.add_column(justify="right", no_wrap=True)
-    left = f"{report.percent:.1f}%  left {duration(report.remaining_seconds)}"
-    row.add_row(ProgressBar(total=max(1, report.total_steps), completed=report.steps), left)
+    left = f"{figures.percent:.1f}%  left {duration(figures.remaining_seconds)}"
+    row.add_row(ProgressBar(total=max(1, figures.total_steps), completed=figures.steps), left)
     return row
 
 
-def _figures(view: RunView, report: LearnerReport) -> Table:
+def _numbers(view: RunView, figures: Figures) -> Table:
     cells = (
-        ("steps", f"{report.steps:,} of {report.total_steps:,}"),
-        ("steps/s", f"{report.steps_per_second:,.0f}"),
-        ("frames", f"{report.frames:,}"),
-        ("updates", f"{report.updates:,}"),
-        ("episodes", f"{report.episodes:,}"),
-        ("policy lag", f"{report.policy_lag:g} updates"),
+        ("steps", f"{figures.steps:,} of {figures.total_steps:,}"),
+        ("steps/s", f"{figures.steps_per_second:,.0f}"),
+        ("frames", f"{figures.frames:,}"),
+        ("updates", f"{figures.updates:,}"),
+        ("episodes", f"{figures.episodes:,}"),
+        ("policy lag", f"{figures.policy_lag:g} updates"),
         ("simulators", _simulators(view)),
-        ("checkpoint", _checkpoint(report, view.unix_time)),
+        ("checkpoint", _checkpoint(figures, view.unix_time)),
     )
     table = Table.grid(padding=(0, 3), expand=False)
     for first, second in zip(cells[::2], cells[1::2], strict=True):
@@ -191,12 +191,12 @@ def _simulators(view: RunView) -> str:
     return f"{view.simulators_up}/{view.simulators_wanted} up"
 
 
-def _checkpoint(report: LearnerReport, now: float) -> str:
-    failures = f", {report.checkpoint_failures} failed" if report.checkpoint_failures else ""
-    if report.checkpoint_step is None or report.checkpoint_time is None:
+def _checkpoint(figures: Figures, now: float) -> str:
+    failures = f", {figures.checkpoint_failures} failed" if figures.checkpoint_failures else ""
+    if figures.checkpoint_step is None or figures.checkpoint_time is None:
         return f"none yet{failures}"
-    age = duration(max(0.0, now - report.checkpoint_time))
-    return f"at {report.checkpoint_step:,}, {age} ago{failures}"
+    age = duration(max(0.0, now - figures.checkpoint_time))
+    return f"at {figures.checkpoint_step:,}, {age} ago{failures}"
 
 
 def _number(value: float | None) -> str:

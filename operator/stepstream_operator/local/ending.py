@@ -3,12 +3,11 @@
 import json
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stepstream_operator.api.status_types import ConditionType, JobStatus
 from stepstream_operator.local.display import duration
-from stepstream_operator.local.judgement import Verdict
 from stepstream_operator.local.run_directory import RunDirectory
 
 EXIT_OK = 0
@@ -17,32 +16,27 @@ EXIT_PAUSED = 128 + signal.SIGINT
 _TAIL_BYTES = 65536
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ending:
-    """How a run ended: SUCCEEDED, FAILED or PAUSED, and the sentence about it, if there is one."""
-
-    verdict: Verdict
-    message: str
-
-    @property
-    def exit_code(self) -> int:
-        return {Verdict.SUCCEEDED: EXIT_OK, Verdict.FAILED: EXIT_FAILED}.get(self.verdict, EXIT_PAUSED)
+def exit_code(status: JobStatus) -> int:
+    """Of a run that ended with this status."""
+    if status.holds(ConditionType.Complete):
+        return EXIT_OK
+    return EXIT_FAILED if status.holds(ConditionType.Failed) else EXIT_PAUSED
 
 
-def last_words(ending: Ending, directory: RunDirectory, resume_command: str, elapsed_seconds: float) -> Iterator[str]:
+def last_words(
+    status: JobStatus, directory: RunDirectory, resume_command: str, elapsed_seconds: float
+) -> Iterator[str]:
     """The lines to print."""
     run = directory.shown
-    if ending.verdict is Verdict.SUCCEEDED:
+    if status.holds(ConditionType.Complete):
         yield f"{run}: complete after {duration(elapsed_seconds)}: {standing(directory)}"
         yield "Look at it with:"
         yield from (f"  stepstream {command} {run}" for command in ("evaluate", "video", "plot"))
         return
-    if ending.verdict is Verdict.FAILED:
-        yield f"{run}: failed: {ending.message}"
+    if status.holds(ConditionType.Failed):
+        yield f"{run}: failed: {status.message}"
         yield f"Its processes' own words are in {run}/logs/"
         return
-    if ending.message:
-        yield f"{run}: {ending.message}"
     checkpoint = newest_checkpoint(directory)
     if checkpoint is None:
         yield f"{run}: stopped before its first checkpoint. Begin with:"

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +11,8 @@ from pathlib import Path
 from typing import IO
 
 LAUNCHER = Path(__file__).with_name("launch.py")
-_TAIL_BYTES = 4096
+TAIL_BYTES = 2048
+"""Of a log, as Kubernetes keeps them of a container that failed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,44 +27,57 @@ class ProcessSpec:
 
 @dataclass(slots=True)
 class Process:
-    """A child of the runner. `lived_seconds` is right once `exit_code` is there."""
+    """A child of the runner."""
 
     spec: ProcessSpec
     child: "subprocess.Popen[bytes]"
-    started: float
+    started_at: datetime
     log_offset: int
+    ended_at: datetime | None = None
+    """When its end was first noticed."""
 
     @property
     def pid(self) -> int:
         return self.child.pid
 
+    @property
+    def lived_seconds(self) -> float:
+        return ((self.ended_at or datetime.now(UTC)) - self.started_at).total_seconds()
+
     def exit_code(self) -> int | None:
         """None while it runs; as the shell and Kubernetes count it, 128 + signal where a signal ended it."""
         code = self.child.poll()
-        return code if code is None or code >= 0 else 128 - code
+        if code is None:
+            return None
+        self.ended_at = self.ended_at or datetime.now(UTC)
+        return code if code >= 0 else 128 - code
+
+    def signal_name(self) -> str:
+        """Of the signal that ended it, such as SIGKILL; otherwise nothing."""
+        code = self.child.poll()
+        return signal.Signals(-code).name if code is not None and code < 0 else ""
 
     def signal(self, number: signal.Signals) -> None:
         """To its whole group; nothing happens where it has ended."""
         if self.child.poll() is None:
             os.killpg(self.child.pid, number)
 
-    def last_words(self) -> str:
-        """The last line it wrote, or nothing."""
+    def log_tail(self) -> str:
+        """The last of what it wrote in this life, at most TAIL_BYTES."""
         with self.spec.log.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
-            file.seek(max(self.log_offset, end - _TAIL_BYTES))
-            lines = file.read().decode(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+            file.seek(max(self.log_offset, end - TAIL_BYTES))
+            return file.read().decode(errors="replace")
 
 
 def start(spec: ProcessSpec, *, note: str) -> Process:
     """Main thread only (see launch.py). `note` heads its part of the log file, which earlier lives may share."""
     spec.log.parent.mkdir(parents=True, exist_ok=True)
+    now = datetime.now(UTC)
     with spec.log.open("ab") as log:
-        log.write(f"--- {datetime.now(UTC):%Y-%m-%d %H:%M:%S} {note}\n".encode())
+        log.write(f"--- {now:%Y-%m-%d %H:%M:%S} {note}\n".encode())
         log.flush()
-        child = _spawn(spec, log)
-        return Process(spec=spec, child=child, started=time.monotonic(), log_offset=log.tell())
+        return Process(spec=spec, started_at=now, log_offset=log.tell(), child=_spawn(spec, log))
 
 
 def _spawn(spec: ProcessSpec, log: IO[bytes]) -> "subprocess.Popen[bytes]":
@@ -89,10 +102,3 @@ def local_command(command: tuple[str, ...]) -> tuple[str, ...]:
     """A container's `python` is the image's; here it is the one that runs us."""
     program, *arguments = command
     return (sys.executable if program == "python" else program, *arguments)
-
-
-def describe_exit(code: int) -> str:
-    """What a person calls it: `was killed by SIGKILL`, `ended with exit code 1`."""
-    if code > 128 and code - 128 in {int(number) for number in signal.valid_signals()}:
-        return f"was killed by {signal.Signals(code - 128).name}"
-    return f"ended with exit code {code}"

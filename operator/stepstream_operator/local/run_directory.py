@@ -4,7 +4,8 @@ job.yaml          the job as it ran last, every field written out
 config/job.json   what learner and simulators read
 checkpoints/ metrics.jsonl tensorboard/     the learner's
 logs/<process>.log
-state.json        attempt and restarts, written before they are acted on, so that a killed runner loses no count
+state.json        the job's status as in a cluster, written before it is acted on, so that a killed runner loses no
+                  count of attempts and restarts; and where its sockets were
 .lock             held by the one runner that is at work here; the kernel lets go of it however the runner ends
 """
 
@@ -13,29 +14,20 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from stepstream_operator.api import API_VERSION, KIND, TrainingJob, load_job
+from stepstream_operator.api.status_types import JobStatus
+from stepstream_operator.status import previous_status
 from stepstream_trainer.config import ConfigurationErrors, to_mapping
 
 
 class RunDirectoryError(Exception):
     """The directory cannot be used for this run; the message is one sentence for a person."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunState:
-    """What outlives a runner. `attempt` is the learner's latest life, `restarts` those that followed a crash."""
-
-    attempt: int = 0
-    restarts: int = 0
-    phase: str = "Pending"
-    message: str = ""
-    sockets: str = ""
-    """The directory of Unix sockets, which a killed runner leaves behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +78,39 @@ class RunDirectory:
     def save_job(self, job: TrainingJob) -> None:
         write_atomically(self.job_file, yaml.safe_dump(manifest(job), sort_keys=False, allow_unicode=True))
 
-    def state(self) -> RunState:
-        """As the last runner left it; a fresh one where there is none. Raises RunDirectoryError."""
+    def status(self) -> JobStatus:
+        """As the last runner left it; an empty one where there is none. Raises RunDirectoryError."""
         try:
-            return RunState(**json.loads(self._state_file.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return RunState()
-        except (ValueError, TypeError) as error:
-            raise RunDirectoryError(f"{self.shown}: state.json is damaged ({error}); delete it to go on") from error
+            return previous_status(self._state())
+        except ConfigurationErrors as errors:
+            raise self._damaged(errors) from errors
 
-    def save_state(self, state: RunState) -> None:
-        write_atomically(self._state_file, json.dumps(asdict(state), indent=1) + "\n")
+    def save_status(self, status: JobStatus) -> None:
+        self._save_state({**self._state(), "status": to_mapping(status)})
+
+    def sockets(self) -> str:
+        """The directory of sockets that the last runner noted, which it left behind if it was killed."""
+        return str(self._state().get("sockets", ""))
+
+    def save_sockets(self, path: str) -> None:
+        self._save_state({**self._state(), "sockets": path})
+
+    def _state(self) -> dict[str, Any]:
+        try:
+            state = json.loads(self._state_file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise self._damaged(error) from error
+        if not isinstance(state, dict):
+            raise self._damaged("it is not an object")
+        return state
+
+    def _save_state(self, state: dict[str, Any]) -> None:
+        write_atomically(self._state_file, json.dumps(state, indent=1) + "\n")
+
+    def _damaged(self, reason: object) -> RunDirectoryError:
+        return RunDirectoryError(f"{self.shown}: state.json is damaged ({reason}); delete it to go on")
 
     @contextmanager
     def lock(self) -> Iterator[None]:

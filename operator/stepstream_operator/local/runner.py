@@ -3,20 +3,23 @@
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
 from stepstream_operator.api import TrainingJob, load_job
+from stepstream_operator.api.status_types import ConditionType, JobStatus
 from stepstream_operator.local.display import Display, make_display
-from stepstream_operator.local.ending import EXIT_OK, Ending, last_words
+from stepstream_operator.local.ending import EXIT_OK, exit_code, last_words
 from stepstream_operator.local.environment_check import check_environment
 from stepstream_operator.local.opening import Start, check_open
 from stepstream_operator.local.plan import Addresses, Plan, place, plan_processes
-from stepstream_operator.local.run_directory import RunDirectory, RunState, write_atomically
+from stepstream_operator.local.run_directory import RunDirectory, write_atomically
 from stepstream_operator.local.sockets import remove_left_sockets, socket_directory
 from stepstream_operator.local.supervisor import Supervisor
 from stepstream_operator.local.wakeup import Wakeup
+from stepstream_operator.status import Observed, derive_job_status
 from stepstream_trainer.config import ConfigurationErrors, FieldError
 
 
@@ -48,17 +51,17 @@ def run(options: RunOptions, output: TextIO) -> int:
         return EXIT_OK
     check_job_environment(job)
     started = time.monotonic()
-    ending = _run_in(directory, job, options, output)
-    for line in last_words(ending, directory, options.resume_command, time.monotonic() - started):
+    status = _run_in(directory, job, options, output)
+    for line in last_words(status, directory, options.resume_command, time.monotonic() - started):
         print(line, file=output)
-    return ending.exit_code
+    return exit_code(status)
 
 
 def is_complete(directory: RunDirectory, job: TrainingJob) -> bool:
     """Whether the run here has reached what the job asks for."""
     before = directory.job().spec
     same_goal = (before.total_steps, before.stop_when) == (job.spec.total_steps, job.spec.stop_when)
-    return directory.state().phase == "Succeeded" and same_goal
+    return directory.status().holds(ConditionType.Complete) and same_goal
 
 
 def check_job_environment(job: TrainingJob) -> None:
@@ -70,7 +73,7 @@ def check_job_environment(job: TrainingJob) -> None:
         check_environment(plan.simulators[0])
 
 
-def _run_in(directory: RunDirectory, job: TrainingJob, options: RunOptions, output: TextIO) -> Ending:
+def _run_in(directory: RunDirectory, job: TrainingJob, options: RunOptions, output: TextIO) -> JobStatus:
     """With the directory locked, its files written, sockets at hand and the display on."""
     with ExitStack() as closing:
         closing.enter_context(directory.lock())
@@ -87,15 +90,19 @@ def _run_in(directory: RunDirectory, job: TrainingJob, options: RunOptions, outp
 
 
 def _prepare(directory: RunDirectory, job: TrainingJob, sockets: str) -> None:
-    """A run that its runner ended keeps no count of restarts; one whose runner was killed does."""
-    state = directory.state()
-    remove_left_sockets(state.sockets)
-    restarts = state.restarts if state.phase == "Running" else 0
+    """What the last runner left is tidied up, and its job stands as one that is suspended and about to be resumed."""
+    remove_left_sockets(directory.sockets())
+    directory.save_sockets(sockets)
     directory.save_job(job)
-    directory.save_state(RunState(attempt=state.attempt, restarts=restarts, phase=state.phase, sockets=sockets))
+    before = directory.status()
+    if before.finished:  # it is run again, towards another goal or after a failure that was seen to
+        before = JobStatus(attempt=before.attempt)
+    suspended = replace(job, spec=replace(job.spec, suspend=True))
+    if before.attempt:
+        directory.save_status(derive_job_status(suspended, Observed(previous=before), datetime.now(UTC)))
 
 
-def _supervise(job: TrainingJob, directory: RunDirectory, addresses: Addresses, display: Display) -> Ending:
+def _supervise(job: TrainingJob, directory: RunDirectory, addresses: Addresses, display: Display) -> JobStatus:
     placement = place(directory, addresses)
 
     def begin(attempt: int) -> Plan:

@@ -49,9 +49,7 @@ class EventLog:
         drop_later_lines(path, resumed_at)
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self._line_is_whole = True
-        self._tensorboard = TensorBoardFile(
-            run_directory / TENSORBOARD_DIRECTORY, forget_from=resumed_at + 1 if attempt > 1 else None
-        )
+        self._tensorboard = TensorBoardFile(run_directory / TENSORBOARD_DIRECTORY, forget_from=resumed_at + 1)
 
     def append(self, status: Mapping[str, Any], *, losses: Mapping[str, float], learning_rate: float) -> None:
         """One line from a LearnerStatus snapshot and the latest update's figures."""

@@ -22,10 +22,10 @@ _FILE_VERSION = "brain.Event:2"  # what readers demand of a file's first record
 class TensorBoardFile:
     """Appends scalars to event files in `directory`. One thread at a time."""
 
-    def __init__(self, directory: Path, *, forget_from: int | None) -> None:
+    def __init__(self, directory: Path, *, forget_from: int) -> None:
         """Readers drop what older files in `directory` hold at steps of `forget_from` and more. No file is made yet."""
         self._directory = directory
-        self._forget_from = forget_from
+        self._forget_from: int | None = forget_from
         self._records: RecordWriter | None = None
 
     def add(self, scalars: Mapping[str, float], *, step: int, unix_time: float) -> None:

@@ -1,4 +1,4 @@
-"""What a learner's /status says, parsed once, and the little history a display keeps of it."""
+"""The figures of a learner's /status that people look at, parsed once, and the little history a display keeps."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ HISTORY_POINTS = 48
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LearnerReport:
+class Figures:
     """One /status. Times are Unix seconds."""
 
     attempt: int
@@ -37,10 +37,11 @@ class LearnerReport:
     checkpoint_failures: int
 
 
-def parse_report(status: Mapping[str, Any]) -> LearnerReport:
+def parse_figures(status: Mapping[str, Any]) -> Figures:
+    """`status` is a learner's own answer."""
     checkpoint = status["checkpoint"]
     written = checkpoint["time"]
-    return LearnerReport(
+    return Figures(
         attempt=status["attempt"],
         phase=status["phase"],
         message=status["message"],
@@ -71,10 +72,10 @@ class PhaseFractions:
     def __init__(self) -> None:
         self._window: deque[tuple[float, int, Mapping[str, float]]] = deque()
 
-    def add(self, report: LearnerReport, now: float) -> None:
-        if self._window and self._window[-1][1] != report.attempt:
+    def add(self, figures: Figures, now: float) -> None:
+        if self._window and self._window[-1][1] != figures.attempt:
             self._window.clear()
-        self._window.append((now, report.attempt, report.phase_seconds))
+        self._window.append((now, figures.attempt, figures.phase_seconds))
         while len(self._window) > 2 and self._window[1][0] <= now - WINDOW_SECONDS:
             self._window.popleft()
 

@@ -1,0 +1,68 @@
+"""A process that is to run, and how it stands: what a pod is to the operator."""
+
+import time
+from dataclasses import dataclass, field
+
+from stepstream_operator.local.backoff import Backoff
+from stepstream_operator.local.processes import Process, ProcessSpec, start
+from stepstream_operator.status import Pod, Termination
+from stepstream_operator.status.troubles import CRASH_LOOP
+
+
+@dataclass(slots=True)
+class Kept:
+    """`due` (monotonic) is when it is to be started; None while it runs, and when it has ended for good."""
+
+    spec: ProcessSpec
+    role: str
+    attempt: int
+    due: float | None
+    process: Process | None = None
+    backoff: Backoff = field(default_factory=Backoff)
+
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.exit_code() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs, and before its first start."""
+        return None if self.process is None else self.process.exit_code()
+
+    def start(self) -> None:
+        """Main thread only."""
+        self.due = None
+        self.process = start(self.spec, note=f"attempt {self.attempt}")
+
+    def start_again_after(self, lived_seconds: float, jitter: float) -> float:
+        """Note that it died; gives the seconds until it is started again."""
+        self.backoff = self.backoff.after(lived_seconds)
+        delay = self.backoff.delay_seconds(jitter)
+        self.due = time.monotonic() + delay
+        return delay
+
+    def as_pod(self, *, ready: bool) -> Pod:
+        """As the operator would see it. One that dies again and again is in a crash loop."""
+        looping = not self.runs and self.due is not None and self.backoff.short_lives > 1
+        return Pod(
+            name=self.spec.name,
+            role=self.role,
+            attempt=self.attempt,
+            ready=ready and self.runs,
+            running=self.runs,
+            waiting=CRASH_LOOP if looping else "",
+            termination=self._termination(),
+        )
+
+    def _termination(self) -> Termination | None:
+        if self.process is None or self.process.ended_at is None:
+            return None
+        code = self.process.exit_code()
+        assert code is not None
+        return Termination(
+            exit_code=code,
+            reason=self.process.signal_name(),
+            log=self.process.log_tail(),
+            started_at=self.process.started_at,
+            finished_at=self.process.ended_at,
+        )
