@@ -1,0 +1,87 @@
+"""A field whose class depends on a sibling, such as algorithm.parameters: one schema for all, and rules to part them.
+
+OpenAPI's structural schemas know no alternatives, so the variants' fields are put together in one object. A rule for
+each field refuses it beside a sibling that does not know it.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from stepstream_trainer.config import to_mapping
+from stepstream_trainer.config.fields import SpecField, spec_fields
+
+Schema = dict[str, Any]
+SchemaOf = Callable[[type], Schema]
+
+
+def variants_schema(cls: type, field: SpecField, schema_of: SchemaOf) -> tuple[Schema, list[Schema]]:
+    """The schema of `field`, and the rules to hold on the object of class `cls` around it."""
+    schema: Schema = {"type": "object", "properties": {}}
+    names = _accepted_names(cls, field)
+    owners: dict[str, list[str]] = {}
+    for key, variant in field.rules.variants.items():
+        part = schema_of(variant)
+        for name, property_schema in part["properties"].items():
+            schema["properties"][name] = _widened(schema["properties"].get(name), property_schema)
+            owners.setdefault(name, []).extend(names[key])
+        _add_rules(schema, part.get("x-kubernetes-validations", []))
+    for name, property_schema in schema["properties"].items():
+        property_schema.pop("default", None)
+        property_schema["description"] += f" {defaults_in_words(field, name)}"
+    return schema, list(_ownership(field, owners, list(itertools.chain(*names.values()))))
+
+
+def defaults_in_words(field: SpecField, name: str) -> str:
+    """`Default: 5 (A2C), 128 (PPO).`"""
+    keys_by_value: dict[str, list[str]] = {}
+    for key, variant in field.rules.variants.items():
+        for item in spec_fields(variant):
+            if item.wire_name == name and item.default is not None:
+                keys_by_value.setdefault(shown(item.default()), []).append(str(key))
+    if len(keys_by_value) == 1:
+        return f"Default: {next(iter(keys_by_value))}."
+    parts = [f"{value} ({', '.join(keys)})" for value, keys in keys_by_value.items()]
+    return f"Default: {', '.join(parts)}."
+
+
+def shown(value: Any) -> str:
+    """A value as YAML has it."""
+    return str(value).lower() if isinstance(value, bool) else str(to_mapping(value))
+
+
+def _accepted_names(cls: type, field: SpecField) -> dict[str, list[str]]:
+    """For every variant its name, and the aliases that the sibling accepts for it."""
+    sibling = next(item for item in spec_fields(cls) if item.name == field.rules.variant_key)
+    aliases = sibling.rules.aliases.items()
+    return {key: [str(key), *(alias for alias, name in aliases if name == key)] for key in field.rules.variants}
+
+
+def _widened(known: Schema | None, schema: Schema) -> Schema:
+    """Bounds that admit every variant's values; parsing is as strict as each."""
+    if known is None:
+        return dict(schema)
+    wider = dict(known)
+    for bound, pick in (("minimum", min), ("maximum", max)):
+        if bound in known:
+            wider[bound] = pick(known[bound], schema[bound])
+    return wider
+
+
+def _add_rules(schema: Schema, rules: list[Schema]) -> None:
+    """Rules of a variant's own; they hold by their defaults beside the others."""
+    known = schema.setdefault("x-kubernetes-validations", [])
+    known += [rule for rule in rules if rule not in known]
+
+
+def _ownership(field: SpecField, owners: dict[str, list[str]], all_names: list[str]) -> Iterator[Schema]:
+    around, sibling = field.wire_name, field.rules.variant_key
+    for name, names in owners.items():
+        if len(names) < len(all_names):
+            listed = ", ".join(f"'{owner}'" for owner in names)
+            yield {
+                "rule": f"self.{sibling} in [{listed}] || !has(self.{around}) || !has(self.{around}.{name})",
+                "message": f"is a parameter of {', '.join(names)} only",
+                "reason": "FieldValueForbidden",
+                "fieldPath": f".{around}.{name}",
+            }
