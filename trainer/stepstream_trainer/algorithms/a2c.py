@@ -36,6 +36,7 @@ class A2CUpdate:
         figures = self._accumulate_gradients(batch)
         norm = clip_by_global_norm(self._network.flat.gradients, self._parameters.max_grad_norm)
         self._optimiser.step(learning_rate)
+        self._network.flat.changed()
         policy, value, entropy, norm_before = torch.stack([*figures, norm]).tolist()  # sync
         return {
             "policy": policy,

@@ -17,7 +17,7 @@ class FlatParameters:
     """Replaces `network`'s parameters by views of `values`, each with a `grad` that is a view of `gradients`.
 
     Convolution weights lie channels last, so that [out, rows x columns x in] is a view of them. The views share the
-    buffer's version counter: `version` rises with every change in place, whoever made it.
+    buffer's version counter: `version` rises with every change in place that torch counts; `changed` tells of the others.
     """
 
     def __init__(self, network: nn.Module, device: torch.device) -> None:
@@ -34,6 +34,10 @@ class FlatParameters:
     @property
     def version(self) -> int:
         return self.values._version
+
+    def changed(self) -> None:
+        """Count a change that torch itself did not: fused optimisers write past the version counter."""
+        torch.autograd.graph.increment_version(self.values)
 
     def part(self, buffer: torch.Tensor, parameter: nn.Parameter) -> torch.Tensor:
         """What belongs to `parameter` in `buffer`, which is as long as `values` and of any dtype; in its shape."""

@@ -118,6 +118,7 @@ class PPOUpdate:
         loss.backward()
         norm = clip_by_global_norm(self._network.flat.gradients, parameters.max_grad_norm)
         self._optimiser.step()
+        self._network.flat.changed()
         with torch.no_grad():
             kl = (ratio_N - 1 - log_ratio_N).mean()
             clip_fraction = ((ratio_N - 1).abs() > clip_range).float().mean()
