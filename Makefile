@@ -49,7 +49,7 @@ protos: $(READY)  ## Regenerate the wire's Python code
 	@$(BIN)/python .ci/generated.py protos
 
 docs: $(READY)  ## Regenerate the CRD and the reference pages
-	@$(BIN)/python .ci/generated.py api metrics dashboards chart
+	@$(BIN)/python .ci/generated.py crd trainingjob metrics dashboards chart
 
 bench: $(READY)  ## Measure against the bound and the peers (ARGS=--quick for a short look)
 	@$(BIN)/python -m benchmarks $(ARGS)

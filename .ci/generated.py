@@ -20,10 +20,14 @@ ROOT = Path(__file__).parent.parent
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Generator:
-    """A command, run at the root with this interpreter, and the files (globs) that it writes."""
+    """A command, run at the root with this interpreter, and the files (globs) that it writes.
+
+    With `prints` there is one file, and the command's standard output is its content.
+    """
 
     command: tuple[str, ...]
     writes: tuple[str, ...]
+    prints: bool = False
 
 
 GENERATORS = {
@@ -31,9 +35,11 @@ GENERATORS = {
         command=("protos/generate.py",),
         writes=("protos/stepstream_protos/v1/*_pb2*.py*",),
     ),
-    "api": Generator(
-        command=("-m", "stepstream_operator.api"),
-        writes=("charts/stepstream/files/crd.yaml", "docs/trainingjob.md"),
+    "crd": Generator(
+        command=("-m", "stepstream_operator.api", "crd"), writes=("charts/stepstream/files/crd.yaml",), prints=True
+    ),
+    "trainingjob": Generator(
+        command=("-m", "stepstream_operator.api", "docs"), writes=("docs/trainingjob.md",), prints=True
     ),
     "metrics": Generator(command=("docs/generate_metrics.py",), writes=("docs/metrics.md",)),
     "dashboards": Generator(command=("-m", "charts.dashboards"), writes=("charts/stepstream/files/dashboards/*.json",)),
@@ -47,7 +53,11 @@ def read(generator: Generator) -> dict[Path, bytes]:
 
 
 def generate(generator: Generator) -> None:
-    subprocess.run([sys.executable, *generator.command], cwd=ROOT, check=True)
+    command = [sys.executable, *generator.command]
+    if generator.prints:
+        (ROOT / generator.writes[0]).write_bytes(subprocess.check_output(command, cwd=ROOT))
+    else:
+        subprocess.run(command, cwd=ROOT, check=True)
 
 
 def put_back(before: dict[Path, bytes], after: dict[Path, bytes]) -> None:
