@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import kubernetes.client
 import pytest
 
+from stepstream_operator.api.crd import crd
+from stepstream_operator.controller.operator import Operator
 from stepstream_operator.runtime.client import Client, load_configuration
 from stepstream_operator.runtime.resources import Resource
 from tests.support.control_plane import ControlPlane
 from tests.support.daemons import eventually
 from tests.support.fault_proxy import FaultProxy
+from tests.support.running_operator import CRDS, Cluster, start_operator
 
 NAMESPACES = Resource(group="", version="v1", plural="namespaces", kind="Namespace")
 SERVICE_ACCOUNTS = Resource(group="", version="v1", plural="serviceaccounts", kind="ServiceAccount")
@@ -100,3 +104,46 @@ def client_through(proxy: FaultProxy, timeout_seconds: float = 5.0) -> Client:
     """A client whose every request goes through `proxy`."""
     configuration = kubernetes.client.Configuration(host=proxy.url)
     return Client(configuration, timeout_seconds=timeout_seconds)
+
+
+@pytest.fixture(scope="session")
+def installed(admin: Client) -> None:
+    """The CustomResourceDefinition, established."""
+    definition = crd()
+    admin.create(CRDS, "", definition)
+    name = definition["metadata"]["name"]
+
+    def established() -> bool:
+        conditions = (admin.get(CRDS, "", name) or {}).get("status", {}).get("conditions") or ()
+        return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
+
+    eventually(established, timeout_seconds=30, what="the definition of TrainingJob is established")
+
+
+@pytest.fixture()
+def cluster(admin: Client, namespace: str, installed: None) -> Iterator[Cluster]:
+    cluster = Cluster(admin, namespace)
+    yield cluster
+    cluster.learners.close()
+
+
+StartOperator = Callable[..., Operator]
+
+
+@pytest.fixture()
+def start(cluster: Cluster, make_proxy: MakeProxy) -> Iterator[StartOperator]:
+    """Starts operators for the cluster's namespace, each behind a proxy of its own unless one is given."""
+    operators: list[Operator] = []
+
+    def started(proxy: FaultProxy | None = None, **changes: Any) -> Operator:
+        operators.append(start_operator(cluster, proxy or make_proxy(), **changes))
+        return operators[-1]
+
+    yield started
+    for operator in operators:
+        operator.stop()
+
+
+@pytest.fixture()
+def operator(start: StartOperator, proxy: FaultProxy) -> Operator:
+    return start(proxy)

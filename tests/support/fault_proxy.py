@@ -215,7 +215,6 @@ class _Handler(BaseHTTPRequestHandler):
         except (http.client.HTTPException, OSError):
             self.close_connection = True
 
-
     def _stopped_by(self, fault: Fault, request: Request) -> bool:
         """Carries out a fault; whether the request ends with it."""
         if fault.delay_seconds:

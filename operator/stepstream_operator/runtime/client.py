@@ -19,6 +19,7 @@ import urllib3
 
 from stepstream_operator.runtime.errors import ApiError, Unreachable
 from stepstream_operator.runtime.resources import Object, Resource
+from stepstream_operator.runtime.server_clock import ServerClock
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 REQUEST_TIMEOUT_SECONDS = 15.0
@@ -37,14 +38,15 @@ def load_configuration(kubeconfig: str | None = None, context: str | None = None
 
     Raises kubernetes.config.ConfigException where neither is usable.
     """
+    source: Any = kubernetes.config  # its functions have no types
     configuration = kubernetes.client.Configuration()
     if kubeconfig is None and context is None:
         try:
-            kubernetes.config.load_incluster_config(client_configuration=configuration)
+            source.load_incluster_config(client_configuration=configuration)
         except kubernetes.config.ConfigException:
-            kubernetes.config.load_kube_config(client_configuration=configuration)
+            source.load_kube_config(client_configuration=configuration)
     else:
-        kubernetes.config.load_kube_config(config_file=kubeconfig, context=context, client_configuration=configuration)
+        source.load_kube_config(config_file=kubeconfig, context=context, client_configuration=configuration)
     configuration.keep_alive = True
     return configuration
 
@@ -66,6 +68,7 @@ class Client:
         self._pool: urllib3.PoolManager = kubernetes.client.ApiClient(configuration).rest_client.pool_manager
         self._timeout_seconds = timeout_seconds
         self._on_request = on_request
+        self.clock = ServerClock()
         self.before_write = before_write
 
     def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
@@ -98,10 +101,16 @@ class Client:
         return self._call("patch", resource, "PATCH", path, query=query, body=body, content_type=MERGE)
 
     def delete(
-        self, resource: Resource, namespace: str, name: str, *, preconditions: Mapping[str, str] | None = None
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        *,
+        preconditions: Mapping[str, str] | None = None,
+        propagation: str = "Background",
     ) -> None:
-        """Deletes with its dependents following in the background. Absent already: no error."""
-        body: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        """Deletes it with its dependents after it (`Background`) or before it (`Foreground`). Absent: no error."""
+        body: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
         body |= {"preconditions": dict(preconditions)} if preconditions else {}
         try:
             self._call("delete", resource, "DELETE", resource.path(namespace, name), body=body, content_type=JSON)
@@ -188,6 +197,7 @@ class Client:
                 preload_content=False,
             )
             code = str(answer.status)
+            self.clock.heard(answer.headers.get("Date"))
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise Unreachable(f"{method} {path}: {error!r}") from error
         finally:

@@ -2,14 +2,14 @@
 
 The holder renews every `retry_seconds`. Others compare what they see with a monotonic clock of their own: a Lease that
 has not changed for its duration is free, whatever the clocks of its writers say. A leader that could not renew for
-`renew_deadline_seconds` stops acting before anyone else may start (`renew_deadline < lease_duration`): every write asks
-`ensure_leading` first, and a watchdog of its own thread ends the process, so that no worker of a deposed leader goes on.
+`renew_deadline_seconds` stops acting before anyone else may start (`renew_deadline < lease_duration`): every write
+asks `ensure_leading` first, and a watchdog in its own thread ends the process, so that no worker of a deposed leader
+goes on.
 """
 
 from __future__ import annotations
 
 import datetime
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from stepstream_operator.runtime.client import Client
 from stepstream_operator.runtime.errors import ApiError, RequestFailed
 from stepstream_operator.runtime.resources import LEASES, Object
+from stepstream_trainer.logs import get_log
 
-log = logging.getLogger(__name__)
+log = get_log("operator.elector")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,13 +79,13 @@ class Elector:
         try:
             held = self._take_or_renew()
         except RequestFailed as error:
-            log.warning("lease request failed", extra={"lease": self._settings.name, "error": str(error)})
+            log.warning("lease_request_failed", lease=self._settings.name, error=str(error))
             return
         if held:
             # Counted from before the request: when the write took effect is not known better than that.
             self._renewed_at = started
             if not self.leading.is_set():
-                log.info("leading", extra={"lease": self._settings.name, "identity": self.identity})
+                log.info("leading", lease=self._settings.name, identity=self.identity)
                 self.leading.set()
         elif self.leading.is_set():
             self._depose("another holds the Lease")
@@ -156,7 +157,7 @@ class Elector:
 
     def _depose(self, reason: str) -> None:
         self._renewed_at = None
-        log.error("lease lost", extra={"lease": self._settings.name, "identity": self.identity, "reason": reason})
+        log.error("lease_lost", lease=self._settings.name, identity=self.identity, reason=reason)
         self._lost(reason)
 
     def _release(self) -> None:
@@ -170,7 +171,7 @@ class Elector:
                 body["metadata"] = {"resourceVersion": lease["metadata"]["resourceVersion"]}
                 self._client.merge(LEASES, self._settings.namespace, self._settings.name, body)
         except RequestFailed as error:
-            log.warning("lease not released", extra={"error": str(error)})
+            log.warning("lease_not_released", error=str(error))
 
 
 def _micro_time() -> str:

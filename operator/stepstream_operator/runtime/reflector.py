@@ -12,7 +12,6 @@ longer means nobody is there.
 from __future__ import annotations
 
 import json
-import logging
 import random
 import threading
 import time
@@ -23,8 +22,9 @@ from stepstream_operator.runtime.client import Client
 from stepstream_operator.runtime.errors import ApiError, RequestFailed, Unreachable
 from stepstream_operator.runtime.resources import Object, Resource
 from stepstream_operator.runtime.store import Store, version_of
+from stepstream_trainer.logs import get_log
 
-log = logging.getLogger(__name__)
+log = get_log("operator.reflector")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +89,7 @@ class Reflector:
         version = str(metadata.get("resourceVersion") or "")
         if not version.isdecimal():
             raise Unreachable(f"the list of {self._resource.plural} has no resource version")
-        self.store.replace(items, int(version))
+        self.store.replace(items, int(version), self._namespace)
         self._version = version
         self.synced.set()
 
@@ -131,6 +131,9 @@ class Reflector:
             assert isinstance(metadata, dict)
             metadata.pop("managedFields", None)
             version_of(item)
+            # The items of a list leave out what the list says once.
+            item.setdefault("apiVersion", self._resource.api_version)
+            item.setdefault("kind", self._resource.kind)
             return self._keep(item) if metadata["name"] and metadata["uid"] else item
         except (AssertionError, KeyError, TypeError, ValueError) as error:
             sample = json.dumps(item, default=str)[:200]
@@ -138,7 +141,7 @@ class Reflector:
 
     def _forget_version(self, error: RequestFailed) -> None:
         reason = "gone" if isinstance(error, ApiError) and error.is_gone else "error"
-        log.warning("relist", extra={"resource": self._resource.plural, "reason": reason, "error": str(error)})
+        log.warning("relist", resource=self._resource.plural, reason=reason, error=str(error))
         self._version = ""
         self._on_relist(reason)
 

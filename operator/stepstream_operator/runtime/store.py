@@ -52,14 +52,15 @@ class Store:
         with self._lock:
             return list(self._items.values())
 
-    def put(self, item: Object) -> None:
+    def put(self, item: Object, *, tell: bool = True) -> None:
         """An object that was added or changed, from the watch or from the answer to our own write."""
         with self._lock:
             previous = self._items.get(key_of(item))
-            if previous is not None and _is_older(item, previous):
+            if previous is not None and not _is_newer(item, previous):
                 return
             touched = self._remove(previous) | self._insert(item)
-        self._tell(touched)
+        if tell:
+            self._tell(touched)
 
     def discard(self, item: Object) -> None:
         """An object that is gone; a later one of the same name stays."""
@@ -70,13 +71,17 @@ class Store:
             touched = self._remove(held)
         self._tell(touched)
 
-    def replace(self, items: Iterable[Object], listed_at: int) -> None:
-        """A complete list, taken at resource version `listed_at`. Tells only the jobs whose objects differ."""
+    def replace(self, items: Iterable[Object], listed_at: int, namespace: str | None = None) -> None:
+        """A complete list, of one namespace or all, taken at resource version `listed_at`.
+
+        Tells only the jobs whose objects differ.
+        """
         with self._lock:
             listed = {key_of(item): item for item in items}
             touched: set[Key] = set()
             for key, held in list(self._items.items()):
-                if key not in listed and version_of(held) <= listed_at:
+                concerned = namespace in (None, key[0])
+                if concerned and key not in listed and version_of(held) <= listed_at:
                     touched |= self._remove(held)
             for key, item in listed.items():
                 previous = self._items.get(key)

@@ -1,0 +1,100 @@
+"""Carries a plan out: deletes, creates, mends. Every decision is made elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from stepstream_operator.api import TrainingJob
+from stepstream_operator.children import Manifest
+from stepstream_operator.controller.watched import RESOURCE_OF_KIND, Stores
+from stepstream_operator.plan import Deletion, Plan
+from stepstream_operator.runtime.client import Client
+from stepstream_operator.runtime.errors import ApiError, RequestFailed
+from stepstream_operator.runtime.resources import Object, Resource
+from stepstream_trainer.logs import get_log
+
+log = get_log("operator.apply")
+
+
+class NotYet(RequestFailed):
+    """Something that our reads did not show stands in the way; it will be gone or seen soon."""
+
+    @property
+    def is_temporary(self) -> bool:
+        return True
+
+
+class Refused(Exception):
+    """The API server will not have a child, and trying again alone will not change that. The message is the user's."""
+
+
+class Applier:
+    """Thread-safe."""
+
+    def __init__(self, client: Client, stores: Stores) -> None:
+        self._client, self._stores = client, stores
+
+    def carry_out(self, job: TrainingJob, plan: Plan) -> None:
+        """Raises RequestFailed for what will pass, Refused for what a person must mend."""
+        self.delete(job, plan.deletes)
+        for child in plan.creates:
+            self._create(job, child)
+        for child in plan.patches:
+            self.apply(job, child)
+
+    def delete(self, job: TrainingJob, deletions: Iterable[Deletion]) -> None:
+        for deletion in deletions:
+            resource = RESOURCE_OF_KIND[deletion.kind]
+            log.info("delete", job=job.name, namespace=job.namespace, kind=deletion.kind, child=deletion.name)
+            self._client.delete(
+                resource,
+                deletion.namespace,
+                deletion.name,
+                preconditions={"uid": deletion.uid},
+                propagation=deletion.propagation,
+            )
+
+    def check(self, job: TrainingJob, child: Manifest) -> None:
+        """Asks the API server whether it would take `child`. Raises Refused, RequestFailed."""
+        self._send(job, RESOURCE_OF_KIND[child["kind"]], child, dry_run=True)
+
+    def apply(self, job: TrainingJob, child: Manifest) -> None:
+        resource = RESOURCE_OF_KIND[child["kind"]]
+        log.info("apply", job=job.name, namespace=job.namespace, kind=child["kind"], child=child["metadata"]["name"])
+        applied = self._send(job, resource, child)
+        applied["metadata"].pop("managedFields", None)
+        self._stores[resource].put(applied)
+
+    def _create(self, job: TrainingJob, child: Manifest) -> None:
+        """The store knows none of that name; the server is asked too, lest an object of somebody else be taken over."""
+        metadata = child["metadata"]
+        found = self._client.get(RESOURCE_OF_KIND[child["kind"]], metadata["namespace"], metadata["name"])
+        if found is not None and not _is_owned(found, job):
+            _explain(child, found)
+        if found is None or found["kind"] != "Job":
+            self.apply(job, child)
+        else:
+            raise NotYet(f"Job {metadata['name']} is there already, though our reads did not show it")
+
+    def _send(self, job: TrainingJob, resource: Resource, child: Manifest, *, dry_run: bool = False) -> Object:
+        try:
+            return self._client.apply(resource, job.namespace, child, dry_run=dry_run)
+        except ApiError as error:
+            name = f"{child['kind']} {child['metadata']['name']}"
+            if error.is_temporary or error.is_namespace_ending:
+                raise
+            if error.code == 422 and "field is immutable" in error.message:
+                raise NotYet(f"{name} is still an earlier one: {error.message}") from error
+            raise Refused(f"{name} is refused: {error.message}") from error
+
+
+def _is_owned(found: Object, job: TrainingJob) -> bool:
+    return any(owner.get("uid") == job.metadata.uid for owner in found["metadata"].get("ownerReferences") or ())
+
+
+def _explain(child: Manifest, found: Object) -> None:
+    """Raises for an object that is not this job's: an earlier job's is about to be collected, another's stays."""
+    name = f"{child['kind']} {child['metadata']['name']}"
+    if (found["metadata"].get("labels") or {}).items() >= child["metadata"]["labels"].items():
+        raise NotYet(f"{name} of an earlier job of this name is not gone yet")
+    raise Refused(f"{name} exists already and is not this job's: delete it, or give the job another name")

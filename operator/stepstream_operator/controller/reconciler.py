@@ -1,0 +1,261 @@
+"""`reconcile(key)`: the one way in which anything is done for a job, whatever happened to it.
+
+    parse ──> observe ──> derive status ──(a decision? write it, under a precondition)──> plan ──> carry out
+                                   └──────────────────> derive status again ──> write what changed ──> events
+
+Decisions (attempt, restarts, an end) are written before they are acted on, and nothing that starts or ends learners is
+done without the server's word that the job was read in its newest version: stale reads fail there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from stepstream_operator.api import TrainingJob, parse_job
+from stepstream_operator.api.status_types import ConditionType, JobStatus
+from stepstream_operator.children import cluster_placement, desired_children
+from stepstream_operator.children.manifest import Manifest
+from stepstream_operator.children.names import tls_secret_name
+from stepstream_operator.controller.apply import Applier, Refused
+from stepstream_operator.controller.creation_failures import CreationFailures
+from stepstream_operator.controller.events import EventRecorder, Happening
+from stepstream_operator.controller.observe import observe, targets
+from stepstream_operator.controller.progress import ProgressPoller, StatusSource
+from stepstream_operator.controller.scaling import SimulatorScaler
+from stepstream_operator.controller.secret import secret_to_apply
+from stepstream_operator.controller.status_writer import StatusWriter, life_differs
+from stepstream_operator.controller.transitions import happenings
+from stepstream_operator.controller.watched import Stores
+from stepstream_operator.metrics import OperatorMetrics
+from stepstream_operator.plan import Gates, Plan, plan, plan_finished, simulators_to_replace
+from stepstream_operator.runtime.client import Client
+from stepstream_operator.runtime.resources import SECRETS, TRAINING_JOBS, Object
+from stepstream_operator.runtime.store import Key
+from stepstream_operator.settings import OperatorSettings
+from stepstream_operator.status import (
+    Observed,
+    derive_status,
+    expiry,
+    learners_due,
+    next_deadline,
+    previous_status,
+    refused_status,
+)
+from stepstream_trainer.config import ConfigurationErrors
+from stepstream_trainer.logs import get_log
+
+log = get_log("operator.reconcile")
+
+# A refusal (a quota, a webhook) may be lifted by somebody else without any event that the operator follows.
+REFUSED_RETRY_SECONDS = 30.0
+PENDING_PODS_RETRY_SECONDS = 3.0
+CERTIFICATES_CHECK_SECONDS = 6 * 3600.0
+
+
+class Reconciler:
+    """Thread-safe for different jobs; the queue gives a job to one worker at a time."""
+
+    def __init__(
+        self,
+        *,
+        client: Client,
+        stores: Stores,
+        poller: ProgressPoller,
+        events: EventRecorder,
+        metrics: OperatorMetrics,
+        settings: OperatorSettings,
+        status_source: StatusSource,
+    ) -> None:
+        self._client, self._stores, self._poller, self._events = client, stores, poller, events
+        self._metrics, self._settings, self._status_source = metrics, settings, status_source
+        self._applier = Applier(client, stores)
+        self._writer = StatusWriter(client, stores)
+        self._scaler = SimulatorScaler(client, settings.scaling_rest_seconds)
+        self._creation_failures = CreationFailures(client)
+        self._phases: dict[Key, str] = {}
+        self._since: dict[Key, float] = {}
+
+    def longest_seconds(self) -> float:
+        """How long the oldest reconcile that is under way has taken."""
+        now = time.monotonic()
+        return max((now - since for since in list(self._since.values())), default=0.0)
+
+    def reconcile(self, key: Key) -> float | None:
+        """Brings one job nearer to what it should be; returns after how many seconds to look again, if ever.
+
+        Raises RequestFailed, after which the same call is to be made again later.
+        """
+        self._since[key] = time.monotonic()
+        try:
+            return self._reconcile(key)
+        finally:
+            self._since.pop(key, None)
+
+    def _reconcile(self, key: Key) -> float | None:
+        raw = self._stores[TRAINING_JOBS].get(key)
+        if raw is None or raw["metadata"].get("deletionTimestamp"):
+            # Everything else goes with it by garbage collection.
+            self._forget(key)
+            return None
+        try:
+            job = parse_job(raw)
+        except ConfigurationErrors as errors:
+            self._refuse(raw, errors)
+            return None
+        if not job.spec.is_ours:
+            self._forget(key)
+            return None
+        return self._bring_about(key, job, raw)
+
+    def _bring_about(self, key: Key, job: TrainingJob, raw: Object) -> float | None:
+        now = self._client.clock.now()
+        before = previous_status(raw)
+        observed = observe(self._stores, key, before, self._poller.latest(key))
+        decided = derive_status(job, observed, now)
+        confirmed = life_differs(raw.get("status") or {}, decided)
+        if confirmed:
+            raw = self._write(key, raw, decided)
+            observed = replace(observed, previous=previous_status(raw))
+        problems = self._act(key, job, raw, observed, now, confirmed=confirmed)
+        raw = self._stores[TRAINING_JOBS].get(key) or raw
+        observed = replace(
+            observe(self._stores, key, previous_status(raw), self._poller.latest(key)), problems=problems
+        )
+        status = derive_status(job, observed, now)
+        if not life_differs(raw.get("status") or {}, status):
+            # Otherwise something ended while we acted: the next reconcile, already queued by it, writes that first.
+            raw = self._write(key, raw, status)
+        self._follow(key, raw)
+        return self._look_again(job, replace(observed, previous=previous_status(raw)), now)
+
+    def _act(
+        self, key: Key, job: TrainingJob, raw: Object, observed: Observed, now: datetime, *, confirmed: bool
+    ) -> tuple[str, ...]:
+        """Does what is to be done now; returns sentences about what could not be."""
+        try:
+            if observed.previous.finished:
+                self._tidy_up(key, job, raw, now)
+                return ()
+            self._scale(key, job, raw)
+            return self._shape(key, job, raw, observed, now, confirmed=confirmed)
+        except Refused as refusal:
+            log.warning("refused", job=job.name, namespace=job.namespace, problem=str(refusal))
+            return (str(refusal),)
+
+    def _shape(
+        self, key: Key, job: TrainingJob, raw: Object, observed: Observed, now: datetime, *, confirmed: bool
+    ) -> tuple[str, ...]:
+        placement = cluster_placement(job, tls=self._settings.tls, images=self._settings.images)
+        attempt = observed.previous.attempt
+        # A job that is created suspended has no attempt yet, and desires no learners that would need one.
+        desired = desired_children(job, max(1, attempt), placement)
+        todo = plan(job, desired, self._stores.children(key), self._gates(observed, now))
+        if not confirmed and _touches_learners(todo):
+            self._writer.confirm(raw)
+        self._prepare_learners(key, job, todo, desired, attempt, now)
+        self._applier.carry_out(job, todo)
+        self._applier.delete(job, simulators_to_replace(observed.pods, job.namespace))
+        said = self._creation_failures.sentence(key, observe(self._stores, key, observed.previous, ()))
+        return (*todo.problems, *([said] if said else []))
+
+    def _prepare_learners(
+        self, key: Key, job: TrainingJob, todo: Plan, desired: list[Manifest], attempt: int, now: datetime
+    ) -> None:
+        """Before learners start: their certificates, and the server's word that simulators could follow."""
+        if self._settings.tls and not job.spec.suspend:
+            found = self._stores[SECRETS].get((job.namespace, tls_secret_name(job.name)))
+            secret = secret_to_apply(job, attempt, found, now)
+            if secret is not None:
+                self._applier.apply(job, secret)
+        if any(child["kind"] == "Job" for child in todo.creates):
+            for child in desired:
+                if child["kind"] == "Deployment":
+                    self._applier.check(job, child)
+
+    def _gates(self, observed: Observed, now: datetime) -> Gates:
+        due = learners_due(observed.previous)
+        return Gates(learners=due is None or now >= due, simulators=observed.previous.holds(ConditionType.Ready))
+
+    def _scale(self, key: Key, job: TrainingJob, raw: Object) -> None:
+        scaling = self._scaler.scale(job, raw, self._poller.latest(key))
+        if scaling is not None:
+            note = f"simulators: {job.spec.simulators.replicas} -> {scaling.replicas}: {scaling.reason}"
+            version = raw["metadata"]["resourceVersion"]
+            self._events.tell(raw, Happening(reason="ScaledSimulators", note=note, occasion=version))
+
+    def _tidy_up(self, key: Key, job: TrainingJob, raw: Object, now: datetime) -> None:
+        todo = plan_finished(job, self._stores.children(key))
+        if not todo.is_empty:
+            self._writer.confirm(raw)
+            self._applier.carry_out(job, todo)
+        end = expiry(job, previous_status(raw))
+        if end is not None and now >= end:
+            log.info("expired", job=job.name, namespace=job.namespace)
+            metadata = raw["metadata"]
+            preconditions = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+            self._client.delete(TRAINING_JOBS, job.namespace, job.name, preconditions=preconditions)
+
+    def _write(self, key: Key, raw: Object, status: Object) -> Object:
+        before = previous_status(raw)
+        written = self._writer.write(raw, status)
+        after = previous_status(written)
+        self._count(key, after)
+        for happening in happenings(before, after):
+            namespace, name = key
+            log.info("happened", job=name, namespace=namespace, attempt=after.attempt, what=happening.reason)
+            self._events.tell(written, happening)
+        return written
+
+    def _refuse(self, raw: Object, errors: ConfigurationErrors) -> None:
+        status = refused_status(previous_status(raw), errors, raw["metadata"]["generation"], self._client.clock.now())
+        if self._writer.write(raw, status) is not raw:
+            note = "; ".join(str(error) for error in errors.errors)
+            self._events.tell(raw, Happening(reason="Invalid", note=note, warning=True))
+
+    def _follow(self, key: Key, raw: Object) -> None:
+        status = previous_status(raw)
+        running = not status.finished and not status.holds(ConditionType.Suspended)
+        found = targets(self._stores, key, status.attempt, self._status_source) if running else ()
+        self._poller.follow(key, found)
+
+    def _look_again(self, job: TrainingJob, observed: Observed, now: datetime) -> float | None:
+        if observed.problems:
+            return REFUSED_RETRY_SECONDS
+        learner_job = observed.learner_job
+        moments = [next_deadline(job, observed, now)]
+        if observed.previous.finished:
+            moments = [expiry(job, observed.previous)]
+        elif learner_job is not None and not learner_job.held and not observed.pods:
+            moments.append(now + timedelta(seconds=PENDING_PODS_RETRY_SECONDS))
+        elif self._settings.tls:
+            moments.append(now + timedelta(seconds=CERTIFICATES_CHECK_SECONDS))
+        seconds = [(moment - now).total_seconds() for moment in moments if moment is not None]
+        # The server's clock is known to a second: a little later is not too early.
+        return max(0.0, min(seconds)) + 0.05 if seconds else None
+
+    def _count(self, key: Key, status: JobStatus) -> None:
+        if self._phases.get(key) != status.phase.value:
+            self._phases[key] = status.phase.value
+            self._publish_phases()
+
+    def _forget(self, key: Key) -> None:
+        """Nothing of a job outlives it here, series of metrics included."""
+        self._poller.follow(key, ())
+        self._scaler.forget(key)
+        self._creation_failures.forget(key)
+        if self._phases.pop(key, None) is not None:
+            self._publish_phases()
+
+    def _publish_phases(self) -> None:
+        counts = Counter(list(self._phases.values()))
+        self._metrics.jobs.clear()
+        for phase, count in counts.items():
+            self._metrics.jobs.labels(phase).set(count)
+
+
+def _touches_learners(todo: Plan) -> bool:
+    """Whether acting on stale reads could start a second set of learners or end the right one."""
+    return bool(todo.deletes) or any(child["kind"] in ("Job", "Deployment") for child in (*todo.creates, *todo.patches))

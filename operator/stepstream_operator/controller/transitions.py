@@ -1,0 +1,35 @@
+"""What happened between two statuses, as Events. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stepstream_operator.api.status_types import ConditionType, JobStatus
+from stepstream_operator.controller.events import Happening
+
+
+def happenings(before: JobStatus, after: JobStatus) -> Iterator[Happening]:
+    """Every transition that a person would ask about, in the order of a job's life."""
+    occasion = f"attempt {after.attempt}"
+    if before.attempt == 0 and after.attempt:
+        yield Happening(reason="Started", note="the first attempt begins", occasion=occasion)
+    if after.restarts > before.restarts:
+        said = after.failure.message if after.failure else "a learner failed"
+        note = f"{said}; attempt {after.attempt} begins (restart {after.restarts})"
+        yield Happening(reason="Restarting", note=note, warning=True, occasion=occasion)
+    if _became(before, after, ConditionType.Suspended):
+        yield Happening(reason="Suspended", note="learners write a checkpoint and all pods leave", occasion=occasion)
+    if before.attempt and after.attempt > before.attempt and after.restarts == before.restarts:
+        yield Happening(reason="Resumed", note=f"attempt {after.attempt} begins", occasion=occasion)
+    if _became(before, after, ConditionType.Ready):
+        yield Happening(reason="LearnersReady", note=f"{after.learners.summary} learners are ready", occasion=occasion)
+    if _became(before, after, ConditionType.Degraded):
+        yield Happening(reason="Degraded", note=after.message, warning=True, occasion=occasion)
+    if _became(before, after, ConditionType.Complete):
+        yield Happening(reason="Complete", note=after.message, occasion=occasion)
+    if _became(before, after, ConditionType.Failed):
+        yield Happening(reason="Failed", note=after.message, warning=True, occasion=occasion)
+
+
+def _became(before: JobStatus, after: JobStatus, kind: ConditionType) -> bool:
+    return after.holds(kind) and not before.holds(kind)
