@@ -94,6 +94,8 @@ def test_a_failed_checkpoint_is_counted_and_the_last_whole_one_stays() -> None:
         "failures": 1,
     }
     assert snapshot["message"] == "disk full"
+    status.checkpoint_written(step=200, path="checkpoints/200")
+    assert status.snapshot()["message"] == ""
 
 
 def test_a_loop_that_stands_still_is_unhealthy_and_one_that_waits_is_not() -> None:

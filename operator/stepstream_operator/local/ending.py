@@ -9,6 +9,8 @@ from typing import Any
 from stepstream_operator.api.status_types import ConditionType, JobStatus
 from stepstream_operator.local.display import duration
 from stepstream_operator.local.run_directory import RunDirectory
+from stepstream_operator.status.lifecycle import INVALID_INPUT
+from stepstream_operator.status.words import last_line
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -34,7 +36,7 @@ def last_words(
         yield from (f"  stepstream {command} {run}" for command in ("evaluate", "video", "plot"))
         return
     if status.holds(ConditionType.Failed):
-        yield f"{run}: failed: {status.message}"
+        yield f"{run}: failed: {_cause(status)}"
         yield f"Its processes' own words are in {run}/logs/"
         return
     checkpoint = newest_checkpoint(directory)
@@ -43,6 +45,13 @@ def last_words(
     else:
         yield f"{run}: stopped; its checkpoint is at {checkpoint:,} steps. Go on with:"
     yield f"  {resume_command}"
+
+
+def _cause(status: JobStatus) -> str:
+    """Of input that cannot work, the learner's sentence alone."""
+    failure = status.failure
+    said = last_line(failure.log) if failure is not None and failure.reason == INVALID_INPUT else ""
+    return said or status.message
 
 
 def standing(directory: RunDirectory) -> str:

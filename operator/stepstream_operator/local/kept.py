@@ -8,6 +8,9 @@ from stepstream_operator.local.processes import Process, ProcessSpec, start
 from stepstream_operator.status import Pod, Termination
 from stepstream_operator.status.troubles import CRASH_LOOP
 
+_FROM_OUTSIDE = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
+"""Signals that somebody sent: the process's last words have nothing to do with them."""
+
 
 @dataclass(slots=True)
 class Kept:
@@ -57,12 +60,12 @@ class Kept:
     def _termination(self) -> Termination | None:
         if self.process is None or self.process.ended_at is None:
             return None
-        code = self.process.exit_code()
+        code, killed_by = self.process.exit_code(), self.process.signal_name()
         assert code is not None
         return Termination(
             exit_code=code,
-            reason=self.process.signal_name(),
-            log=self.process.log_tail(),
+            reason=killed_by,
+            log="" if killed_by in _FROM_OUTSIDE else self.process.log_tail(),
             started_at=self.process.started_at,
             finished_at=self.process.ended_at,
         )

@@ -59,4 +59,8 @@ def _changes_of(before: Any, after: Any, path: str, *, immutable: bool) -> Itera
 
 
 def _change(path: str, before: object, after: object) -> str:
-    return f"{path} was {describe(before)}, is {describe(after)}"
+    return f"{path} was {_said(before)}, is {_said(after)}"
+
+
+def _said(value: object) -> str:
+    return "not given" if value is None else describe(value)

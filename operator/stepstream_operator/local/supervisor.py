@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from stepstream_operator.api import TrainingJob
-from stepstream_operator.api.status_types import JobStatus
+from stepstream_operator.api.status_types import ConditionType, JobStatus, Phase
 from stepstream_operator.children import LEARNER, SIMULATOR
 from stepstream_operator.local.display import Display, RunView
 from stepstream_operator.local.figures import Figures, PhaseFractions, ReturnHistory, parse_figures
@@ -100,11 +100,18 @@ class Supervisor:
         status = derive_job_status(replace(self._job, spec=spec), self._observed(), datetime.now(UTC))
         before, self._status = self._status, status
         if status != before:
-            self._directory.save_status(status)
+            self._save(status)
         if status.attempt != before.attempt or not self._learners:
             if status.failure is not None and status.failure != before.failure:
                 self._display.note(f"{status.failure.message}; attempt {status.attempt} follows")
             self._begin_attempt()
+
+    def _save(self, status: JobStatus) -> None:
+        """A full disk must not end a run whose learner can go on: only a killed runner would miss what is lost here."""
+        try:
+            self._directory.save_status(status)
+        except OSError as error:
+            self._display.note(f"state.json could not be written: {error.strerror}")
 
     def _begin_attempt(self) -> None:
         """Learners live and die together. Simulators outlive them: they reconnect."""
@@ -223,8 +230,11 @@ class Supervisor:
         )
 
     def _message(self) -> str:
-        """The learner's own sentence, such as about a checkpoint that failed, before the operator's."""
-        return (self._figures.message if self._figures else "") or self._status.message
+        """The learner's own sentence, such as about a checkpoint that failed, or what is the matter, if anything is."""
+        if self._figures is not None and self._figures.message:
+            return self._figures.message
+        well = self._status.phase is Phase.Running and not self._status.holds(ConditionType.Degraded)
+        return "" if well else self._status.message
 
     @property
     def _stopping(self) -> bool:

@@ -62,6 +62,7 @@ def run(settings: Settings, config: TrainerConfig, stop: threading.Event) -> int
 
 def _refuse(sentence: str) -> int:
     _log.error("refused", reason=sentence)
+    print(sentence, file=sys.stderr)  # the last line of a failed container's log is what its job's status says
     return contract.EXIT_INVALID
 
 

@@ -159,6 +159,7 @@ class LearnerLoop:
         self._saved_updates = manifest.updates
         totals = parts.metrics.totals
         totals.steps, totals.updates, totals.episodes = manifest.step, manifest.updates, parts.episodes.finished
+        parts.reporter.resumed(manifest, parts.checkpoints.manifest_path(manifest.step))
         _log.info("resumed", steps=manifest.step, updates=manifest.updates, attempt=self._attempt)
 
     def _save(self, state: State) -> None:

@@ -86,6 +86,12 @@ class Reporter:
         self._status.checkpoint_written(step=manifest.step, path=str(path))
         _log.info("checkpoint_written", step=manifest.step, bytes=manifest.bytes, seconds=seconds)
 
+    def resumed(self, manifest: Manifest, path: Path) -> None:
+        """The job goes on from this checkpoint, which is what a crash goes back to until the next is written."""
+        self._metrics.checkpoint_found(time=manifest.unix_time)
+        self._status.checkpoint_written(step=manifest.step, path=str(path), time=manifest.unix_time)
+        self._tell()
+
     def checkpoint_failed(self, error: OSError) -> None:
         self._metrics.checkpoint_failed()
         self._status.checkpoint_failed(f"the checkpoint could not be written ({error}); the one before it stays")

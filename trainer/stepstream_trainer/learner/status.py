@@ -88,6 +88,7 @@ class LearnerStatus:
         self._progress = Progress()
         self._window: deque[_Sample] = deque()
         self._checkpoint: dict[str, Any] = {"step": None, "path": None, "time": None, "failures": 0}
+        self._checkpoint_problem = ""
         self._last_update_time: float | None = None
         self._last_sign_of_life = clock()
 
@@ -121,11 +122,13 @@ class LearnerStatus:
         with self._lock:
             failures = self._checkpoint["failures"]
             self._checkpoint = {"step": step, "path": path, "time": _timestamp(written), "failures": failures}
+            self._checkpoint_problem = ""
 
     def checkpoint_failed(self, message: str) -> None:
+        """`message` is shown until a checkpoint succeeds."""
         with self._lock:
             self._checkpoint["failures"] += 1
-            self._message = message
+            self._checkpoint_problem = message
 
     def steps_per_second(self) -> float:
         with self._lock:
@@ -148,7 +151,7 @@ class LearnerStatus:
                 "rank": self._identity.rank,
                 "mode": self._identity.mode,
                 "phase": self._phase.value,
-                "message": self._message,
+                "message": self._checkpoint_problem or self._message,
                 **self._counters(),
                 **self._forecast(),
                 **self._surroundings(),
