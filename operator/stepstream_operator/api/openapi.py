@@ -37,7 +37,7 @@ def object_schema(cls: type, *, defaults: bool = True) -> Schema:
 def field_schema(field: SpecField, *, defaults: bool = True) -> Schema:
     schema = {"description": description(field), **type_schema(field.type, field.rules, defaults=defaults)}
     if defaults and field.default is not None and not field.rules.derived_default and not field.rules.variants:
-        schema |= _default(field)
+        schema |= _default(field, schema)
     return schema
 
 
@@ -114,13 +114,15 @@ def _unchanged(field: SpecField) -> str:
     return f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || {same})"
 
 
-def _default(field: SpecField) -> Schema:
+def _default(field: SpecField, schema: Schema) -> Schema:
+    """The API server judges a default by the rules of its schema before it fills in what is below: so it is whole."""
     assert field.default is not None
     value = field.default()
     if value is None:
         return {}
     if dataclasses.is_dataclass(value):
-        return {"default": {}}
+        below = schema["properties"].items()
+        return {"default": {name: inner["default"] for name, inner in below if "default" in inner}}
     return {"default": to_mapping(value)}
 
 

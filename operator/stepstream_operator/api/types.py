@@ -178,9 +178,16 @@ class TrainingJobSpec(TrainingConfig):
 
     CROSS_RULES: ClassVar[tuple[CrossRule, ...]] = TRAINING_RULES
 
-    learners: LearnersSpec = spec_field(doc="The learners.", default_factory=LearnersSpec)
-    simulators: SimulatorsSpec = spec_field(doc="The simulators.", default_factory=SimulatorsSpec)
-    checkpoint: CheckpointSpec = spec_field(doc="Checkpoints.", default_factory=CheckpointSpec)
+    learners: LearnersSpec = spec_field(
+        doc="The learners: processes that own a device and the network.", default_factory=LearnersSpec
+    )
+    simulators: SimulatorsSpec = spec_field(
+        doc="The simulators: processes that step environments on CPUs and own no network.",
+        default_factory=SimulatorsSpec,
+    )
+    checkpoint: CheckpointSpec = spec_field(
+        doc="When checkpoints are written, what they hold, and where they are kept.", default_factory=CheckpointSpec
+    )
     image: str | None = spec_field(
         doc="Image of learners and simulators.",
         default=None,

@@ -28,26 +28,32 @@ def variants_schema(cls: type, field: SpecField, schema_of: SchemaOf) -> tuple[S
         _add_rules(schema, part.get("x-kubernetes-validations", []))
     for name, property_schema in schema["properties"].items():
         property_schema.pop("default", None)
-        property_schema["description"] += f" {defaults_in_words(field, name)}"
+        property_schema["description"] = _description(field, name)
     return schema, list(_ownership(field, owners, list(itertools.chain(*names.values()))))
-
-
-def defaults_in_words(field: SpecField, name: str) -> str:
-    """`Default: 5 (A2C), 128 (PPO).`"""
-    keys_by_value: dict[str, list[str]] = {}
-    for key, variant in field.rules.variants.items():
-        for item in spec_fields(variant):
-            if item.wire_name == name and item.default is not None:
-                keys_by_value.setdefault(shown(item.default()), []).append(str(key))
-    if len(keys_by_value) == 1:
-        return f"Default: {next(iter(keys_by_value))}."
-    parts = [f"{value} ({', '.join(keys)})" for value, keys in keys_by_value.items()]
-    return f"Default: {', '.join(parts)}."
 
 
 def shown(value: Any) -> str:
     """A value as YAML has it."""
     return str(value).lower() if isinstance(value, bool) else str(to_mapping(value))
+
+
+def _description(field: SpecField, name: str) -> str:
+    """`The meaning. Default: 5 (A2C), 128 (PPO).` Where meanings differ, each is told with its variants."""
+    meanings = _variants_by(field, name, lambda item: item.rules.doc)
+    defaults = _variants_by(field, name, lambda item: shown(item.default()) if item.default else "")
+    told = [f"{', '.join(keys)}: {meaning}" if len(meanings) > 1 else meaning for meaning, keys in meanings.items()]
+    values = [f"{value} ({', '.join(keys)})" if len(defaults) > 1 else value for value, keys in defaults.items()]
+    return f"{' '.join(told)} Default: {', '.join(values)}."
+
+
+def _variants_by(field: SpecField, name: str, attribute: Callable[[SpecField], str]) -> dict[str, list[str]]:
+    """Attribute of the field of that name -> the variants whose field has it."""
+    found: dict[str, list[str]] = {}
+    for key, variant in field.rules.variants.items():
+        for item in spec_fields(variant):
+            if item.wire_name == name:
+                found.setdefault(attribute(item), []).append(str(key))
+    return found
 
 
 def _accepted_names(cls: type, field: SpecField) -> dict[str, list[str]]:

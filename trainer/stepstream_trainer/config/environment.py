@@ -122,7 +122,11 @@ class EnvironmentConfig:
         default=None,
         derived_default="true for ALE/*, else false",
     )
-    atari: AtariConfig = spec_field(doc="Preprocessing of ALE/* environments.", default_factory=AtariConfig)
+    atari: AtariConfig = spec_field(
+        doc="Preprocessing of ALE/* environments.",
+        default_factory=AtariConfig,
+        derived_default="the defaults of its fields; refused beside other ids",
+    )
 
     @property
     def is_atari(self) -> bool:

@@ -139,8 +139,8 @@ class EvaluationConfig:
 class TrainingConfig:
     """What is trained: the fields that a TrainingJob's spec and job.json have in common."""
 
-    environment: EnvironmentConfig = spec_field(doc="What is played.", immutable=True)
-    algorithm: AlgorithmConfig = spec_field(doc="What learns.", immutable=True)
+    environment: EnvironmentConfig = spec_field(doc="The environment that is played.", immutable=True)
+    algorithm: AlgorithmConfig = spec_field(doc="The algorithm that learns, and its parameters.", immutable=True)
     mode: Mode = spec_field(
         doc="Sync: learners wait for one another, and rollouts are made by the newest parameters; reproducible bit for "
         "bit. Async: no one waits. Auto: both are measured, then one is chosen.",
@@ -175,9 +175,15 @@ class TrainerConfig(TrainingConfig):
         pattern=DNS_LABEL_PATTERN,
         means=DNS_LABEL_MEANS,
     )
-    learner: LearnerConfig = spec_field(doc="The learners.", default_factory=LearnerConfig)
-    simulators: SimulatorsConfig = spec_field(doc="The simulators.", default_factory=SimulatorsConfig)
-    checkpoint: CheckpointConfig = spec_field(doc="Checkpoints.", default_factory=CheckpointConfig)
+    learner: LearnerConfig = spec_field(
+        doc="The learners: processes that own a device and the network.", default_factory=LearnerConfig
+    )
+    simulators: SimulatorsConfig = spec_field(
+        doc="The simulators: processes that step environments and own no network.", default_factory=SimulatorsConfig
+    )
+    checkpoint: CheckpointConfig = spec_field(
+        doc="When checkpoints are written, and what they hold.", default_factory=CheckpointConfig
+    )
 
 
 def dump(config: TrainerConfig) -> str:
