@@ -1,4 +1,4 @@
-"""The image network: space-to-depth is exact, the hand-written backward pass is autograd's, parameters are seen at once."""
+"""The image network: space-to-depth is exact, the backward pass is autograd's, new parameters are seen at once."""
 
 from __future__ import annotations
 

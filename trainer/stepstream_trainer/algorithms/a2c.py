@@ -15,7 +15,7 @@ from .networks import ActorCritic
 from .precision import Precision
 from .returns import gae
 from .rmsprop import RMSProp
-from .schedules import annealed, scaled_learning_rate
+from .schedules import learning_rate
 
 
 class A2CUpdate:
@@ -32,10 +32,10 @@ class A2CUpdate:
     def update(self, batch: RolloutBatch, *, progress: float, update_number: int) -> dict[str, float]:
         """One step; `progress` is the fraction [0, 1] of the job behind it. Gives what to watch, by name."""
         del update_number
-        learning_rate = self._learning_rate(batch.num_samples, progress)
+        step_size = learning_rate(self._parameters, batch_size=batch.num_samples, progress=progress)
         figures = self._accumulate_gradients(batch)
         norm = clip_by_global_norm(self._network.flat.gradients, self._parameters.max_grad_norm)
-        self._optimiser.step(learning_rate)
+        self._optimiser.step(step_size)
         self._network.flat.changed()
         policy, value, entropy, norm_before = torch.stack([*figures, norm]).tolist()  # sync
         return {
@@ -43,7 +43,7 @@ class A2CUpdate:
             "value": value,
             "entropy": entropy,
             "gradient_norm": norm_before,
-            "learning_rate": learning_rate,
+            "learning_rate": step_size,
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -51,16 +51,6 @@ class A2CUpdate:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._optimiser.load_state_dict(state)
-
-    def _learning_rate(self, batch_size: int, progress: float) -> float:
-        parameters = self._parameters
-        scaled = scaled_learning_rate(
-            parameters.learning_rate,
-            batch_size=batch_size,
-            reference_batch_size=parameters.reference_batch_size,
-            scaling=parameters.learning_rate_scaling,
-        )
-        return annealed(scaled, progress=progress, anneal=parameters.anneal)
 
     def _accumulate_gradients(self, batch: RolloutBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Policy loss, value loss and entropy, detached."""
@@ -70,7 +60,7 @@ class A2CUpdate:
         advantage_N = advantage_TB.flatten()
         if parameters.normalize_advantages:
             advantage_N = normalised(advantage_N)
-        self._network.flat.gradients.zero_()
+        self._network.clear_gradients()
         logits_NA, value_N = self._network(batch.observation_N)
         log_prob_N, entropy_N = log_prob_and_entropy(logits_NA, batch.action_TB.flatten())
         policy_loss = -(advantage_N * log_prob_N).mean()

@@ -11,6 +11,6 @@ NORM_EPSILON = 1e-6
 @torch.no_grad()
 def clip_by_global_norm(gradients: torch.Tensor, max_norm: float) -> torch.Tensor:
     """Scale the flat `gradients` in place to at most `max_norm`; gives the norm they had, without a host wait."""
-    norm = torch.linalg.vector_norm(gradients)
+    norm: torch.Tensor = torch.linalg.vector_norm(gradients)
     gradients.mul_((max_norm / (norm + NORM_EPSILON)).clamp(max=1.0))
     return norm

@@ -17,7 +17,8 @@ class FlatParameters:
     """Replaces `network`'s parameters by views of `values`, each with a `grad` that is a view of `gradients`.
 
     Convolution weights lie channels last, so that [out, rows x columns x in] is a view of them. The views share the
-    buffer's version counter: `version` rises with every change in place that torch counts; `changed` tells of the others.
+    buffer's version counter: `version` rises with every change in place that torch counts, and with `changed` for the
+    others.
     """
 
     def __init__(self, network: nn.Module, device: torch.device) -> None:

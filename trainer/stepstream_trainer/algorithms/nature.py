@@ -6,8 +6,8 @@
 Why it is not left to autograd and autocast, which take 1.5 times as long (benchmarks/bench_network.py):
 - weights are cast to the format of the arithmetic once per optimiser step, not once per call;
 - pixels are read as they are: 0..255 are exact in bfloat16, and 1/255 is folded into the first layer's weights;
-- gradients are written in float32 to where the optimiser reads them (as Megatron-LM's `main_grad`). They replace what was
-  there: one forward pass, one backward pass, one step.
+- gradients are written in float32 to where the optimiser reads them (as Megatron-LM's `main_grad`). They replace what
+  was there: one forward pass, one backward pass, one step.
 Features are flattened in the order row, column, channel.
 """
 
@@ -99,14 +99,12 @@ class NatureTorso(nn.Module):
 
     def write_gradients(self, gradients: list[Gradients]) -> None:
         """To the parameters' `grad`, in the parameters' shapes."""
-        (blocks, bias), *others = gradients
+        (blocks, first_bias), *others = gradients
         kernels = from_blocks(blocks.float() * PIXEL_SCALE, stride=BLOCK, colours=self._colours)
-        modules = (self.conv1, self.conv2, self.conv3, self.linear)
-        for module, pair in zip(modules, [(kernels, bias), *others], strict=True):
-            for parameter, gradient in zip((module.weight, module.bias), pair, strict=True):
-                assert parameter is not None
-                assert parameter.grad is not None
-                parameter.grad.copy_(gradient)
+        modules: list[nn.Conv2d | nn.Linear] = [self.conv1, self.conv2, self.conv3, self.linear]
+        for module, (weight, bias) in zip(modules, [(kernels, first_bias), *others], strict=True):
+            _write(module.weight, weight)
+            _write(module.bias, bias)
 
     def _derive_layers(self, flat: FlatParameters) -> _Layers:
         values = flat.values.to(self._dtype)
@@ -138,6 +136,12 @@ class _TorsoFunction(torch.autograd.Function):
         torso: NatureTorso = ctx.torso
         torso.write_gradients(torso.layers().backward(gradients[0], ctx.saved_tensors))
         return None, None, None
+
+
+def _write(parameter: torch.Tensor | None, gradient: torch.Tensor) -> None:
+    assert parameter is not None
+    assert parameter.grad is not None, "FlatParameters gives every parameter its gradient"
+    parameter.grad.copy_(gradient)
 
 
 def _outputs_along(blocks: int) -> int:

@@ -26,7 +26,10 @@ VALUE_GAIN = 1.0
 
 
 class ActorCritic(nn.Module):
-    """`torso` gives the features [N, F] of the policy and of the value, which may be one tensor."""
+    """`torso` gives the features [N, F] of the policy and of the value, which may be one tensor.
+
+    To learn: `clear_gradients()`, one forward and one backward pass, then a step on `flat.gradients`.
+    """
 
     def __init__(self, torso: nn.Module, num_features: int, num_actions: int) -> None:
         super().__init__()
@@ -34,6 +37,21 @@ class ActorCritic(nn.Module):
         self.policy = nn.Linear(num_features, num_actions)
         self.value = nn.Linear(num_features, 1)
         self.flat: FlatParameters
+        self._accumulated: list[torch.Tensor] = []
+
+    def lay_flat(self, device: torch.device) -> None:
+        """Move the parameters to `device`, into `flat`. Once, before the first use."""
+        self.flat = FlatParameters(self, device)
+        overwritten: set[nn.Parameter] = set()
+        for module in self.modules():
+            if isinstance(module, NatureTorso):
+                module.bind(self.flat)
+                overwritten.update(module.parameters())
+        self._accumulated = [p.grad for p in self.parameters() if p not in overwritten and p.grad is not None]
+
+    def clear_gradients(self) -> None:
+        """Zero what a backward pass adds to; what it overwrites stays."""
+        torch._foreach_zero_(self._accumulated)
 
     def forward(self, observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits [N, A] and values [N], float32."""
@@ -98,10 +116,7 @@ def build_actor_critic(
     torso, num_features = _build_torso(observation, precision.dtype)
     network = ActorCritic(torso, num_features, num_actions)
     _initialise(network, torch.Generator().manual_seed(seed))
-    network.flat = FlatParameters(network, precision.device)
-    for module in network.modules():
-        if isinstance(module, NatureTorso):
-            module.bind(network.flat)
+    network.lay_flat(precision.device)
     return network
 
 

@@ -33,13 +33,13 @@ class Policy:
     @torch.inference_mode()
     def greedy(self, observation: torch.Tensor) -> torch.Tensor:
         """The likeliest action of each row, int64 [N]."""
-        logits_NA, _ = self._network(observation.to(self._device, non_blocking=True))
+        logits_NA: torch.Tensor = self._network(observation.to(self._device, non_blocking=True))[0]
         return logits_NA.argmax(-1).cpu()  # sync
 
     @torch.inference_mode()
     def value(self, observation: torch.Tensor) -> torch.Tensor:
         """The values of observations, float32 [N], on the network's device."""
-        _, value_N = self._network(observation.to(self._device, non_blocking=True))
+        value_N: torch.Tensor = self._network(observation.to(self._device, non_blocking=True))[1]
         return value_N
 
 

@@ -17,7 +17,7 @@ from .networks import ActorCritic
 from .permutations import minibatches
 from .precision import Precision
 from .returns import gae
-from .schedules import annealed, scaled_learning_rate
+from .schedules import annealed, learning_rate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,8 +57,9 @@ class PPOUpdate:
     def update(self, batch: RolloutBatch, *, progress: float, update_number: int) -> dict[str, float]:
         """All epochs; `progress` is the fraction [0, 1] of the job behind it. Gives what to watch, means by name."""
         parameters = self._parameters
-        learning_rate = self._learning_rate(min(parameters.minibatch_size, batch.num_samples), progress)
-        self._optimiser.param_groups[0]["lr"].fill_(learning_rate)
+        batch_size = min(parameters.minibatch_size, batch.num_samples)
+        step_size = learning_rate(parameters, batch_size=batch_size, progress=progress)
+        self._optimiser.param_groups[0]["lr"].fill_(step_size)
         clip_range = torch.tensor(annealed(parameters.clip_range, progress=progress, anneal=parameters.anneal))
         samples = self._samples(batch)
         figures = [
@@ -73,23 +74,13 @@ class PPOUpdate:
         ]
         names = ("policy", "value", "entropy", "approximate_kl", "clip_fraction", "gradient_norm")
         means = torch.stack(figures).mean(0).tolist()  # sync
-        return {**dict(zip(names, means, strict=True)), "learning_rate": learning_rate}
+        return {**dict(zip(names, means, strict=True)), "learning_rate": step_size}
 
     def state_dict(self) -> dict[str, Any]:
         return self._optimiser.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._optimiser.load_state_dict(state)
-
-    def _learning_rate(self, batch_size: int, progress: float) -> float:
-        parameters = self._parameters
-        scaled = scaled_learning_rate(
-            parameters.learning_rate,
-            batch_size=batch_size,
-            reference_batch_size=parameters.reference_batch_size,
-            scaling=parameters.learning_rate_scaling,
-        )
-        return annealed(scaled, progress=progress, anneal=parameters.anneal)
 
     def _samples(self, batch: RolloutBatch) -> Samples:
         parameters = self._parameters
@@ -106,7 +97,7 @@ class PPOUpdate:
         """One minibatch. Figures [6] in the order of `update`'s names."""
         parameters = self._parameters
         advantage_N = normalised(samples.advantage_N) if parameters.normalize_advantages else samples.advantage_N
-        self._network.flat.gradients.zero_()
+        self._network.clear_gradients()
         logits_NA, value_N = self._network(samples.observation_N)
         log_prob_N, entropy_N = log_prob_and_entropy(logits_NA, samples.action_N)
         log_ratio_N = log_prob_N - samples.log_prob_N

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import math
 
-from stepstream_trainer.config import LearningRateScaling
+from stepstream_trainer.config import A2CParameters, LearningRateScaling, PPOParameters
+
+
+def learning_rate(parameters: A2CParameters | PPOParameters, *, batch_size: int, progress: float) -> float:
+    """The optimiser's step size for batches of `batch_size` samples, `progress` [0, 1] of the way through the job."""
+    scaled = scaled_learning_rate(
+        parameters.learning_rate,
+        batch_size=batch_size,
+        reference_batch_size=parameters.reference_batch_size,
+        scaling=parameters.learning_rate_scaling,
+    )
+    return annealed(scaled, progress=progress, anneal=parameters.anneal)
 
 
 def annealed(initial: float, *, progress: float, anneal: bool) -> float:

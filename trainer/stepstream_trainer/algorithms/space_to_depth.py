@@ -1,9 +1,9 @@
 """A convolution whose kernel is some strides wide is one of stride 1 on blocks of pixels; nothing is approximated.
 
-With stride s, each s x s block of pixels becomes channels: `weight[o, f*C + k, s*a + r, s*b + c]` (frame f, colour k of C;
-pixel r, c of block a, b) meets the pixel kept in block (a, b) as channel `((f*s + r)*s + c)*C + k`. The Nature network's
-first layer, 8x8 with stride 4, so becomes 2x2 with stride 1: few wide taps instead of many narrow ones, which is what
-matrix units are good at.
+With stride s, each s x s block of pixels becomes channels: `weight[o, f*C + k, s*a + r, s*b + c]` (frame f, colour k of
+C; pixel r, c of block a, b) meets the pixel kept in block (a, b) as channel `((f*s + r)*s + c)*C + k`. The Nature
+network's first layer, 8x8 with stride 4, so becomes 2x2 with stride 1: few wide taps instead of many narrow ones, which
+is what matrix units are good at.
 """
 
 from __future__ import annotations
