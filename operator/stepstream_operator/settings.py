@@ -24,6 +24,7 @@ class OperatorSettings:
     workers: int = 4
     lease_namespace: str = ""
     lease_name: str = "stepstream-operator"
+    lease_seconds: float = 15.0
     identity: str = "operator"
     images: Images = field(default_factory=Images)
     tls: bool = True

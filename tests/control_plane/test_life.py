@@ -2,23 +2,339 @@
 
 from __future__ import annotations
 
-import pytest
+import base64
+import threading
 
+import pytest
+from cryptography import x509
+
+from stepstream_operator.api.status_types import ConditionType, Phase
+from stepstream_operator.children.names import ATTEMPT_LABEL
 from stepstream_operator.controller.operator import Operator
-from stepstream_operator.runtime.resources import DEPLOYMENTS, JOBS
+from stepstream_operator.runtime.client import Client
+from stepstream_operator.runtime.errors import ApiError
+from stepstream_operator.runtime.resources import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    EVENTS,
+    JOBS,
+    PODS,
+    SECRETS,
+    SERVICES,
+    TRAINING_JOBS,
+    Object,
+    Resource,
+)
+from tests.support.cluster_fixtures import StartOperator
 from tests.support.daemons import eventually
 from tests.support.running_operator import Cluster, manifest
 
 pytestmark = [pytest.mark.control_plane, pytest.mark.usefixtures("operator")]
+QUOTAS = Resource(group="", version="v1", plural="resourcequotas", kind="ResourceQuota")
+
+
+def run(cluster: Cluster, **spec: object) -> None:
+    cluster.submit(manifest(**spec))
+    cluster.reaches("Running")
+
+
+def simulators(cluster: Cluster, count: int) -> None:
+    eventually(lambda: len(cluster.pods("simulator")) == count, timeout_seconds=20, what=f"{count} simulators")
+
+
+def reasons(cluster: Cluster) -> set[str]:
+    return {event["reason"] for event in cluster.all(EVENTS) if event["regarding"]["kind"] == "TrainingJob"}
+
+
+def uids(pods: list[Object]) -> set[str]:
+    return {pod["metadata"]["uid"] for pod in pods}
 
 
 def test_a_job_starts_learners_first_then_simulators_and_succeeds(cluster: Cluster) -> None:
-    cluster.submit(manifest())
-    cluster.reaches("Running")
-    eventually(lambda: len(cluster.pods("simulator")) == 2, timeout_seconds=10, what="two simulators")
+    run(cluster)
+    simulators(cluster, 2)
     learner, simulator = cluster.pods("learner")[0], cluster.pods("simulator")[0]
     assert learner["metadata"]["creationTimestamp"] <= simulator["metadata"]["creationTimestamp"]
     cluster.end_learners(0)
     cluster.reaches("Succeeded")
     eventually(lambda: cluster.all(DEPLOYMENTS) == [], timeout_seconds=10, what="simulators are removed")
-    assert cluster.all(JOBS) != []
+    status = cluster.status()
+    assert (status.holds(ConditionType.Complete), len(cluster.all(JOBS))) == (True, 1)
+    assert status.completion_time is not None
+    assert {"Started", "LearnersReady", "Complete"} <= reasons(cluster)
+
+
+def test_no_simulator_starts_before_learners_accept_streams(cluster: Cluster) -> None:
+    cluster.submit(manifest(learners={"resources": {"requests": {"cpu": "4000"}}}))
+    eventually(lambda: "cannot be scheduled" in cluster.status().message, timeout_seconds=20, what="the message")
+    assert cluster.status().message.startswith("1 learner cannot be scheduled: 0/4 nodes are available")
+    assert (cluster.pods("simulator"), cluster.status().phase) == ([], Phase.Pending)
+
+
+def test_progress_comes_from_the_learners_and_shows_in_columns(cluster: Cluster) -> None:
+    run(cluster)
+    cluster.answer()
+    eventually(lambda: cluster.status().progress, timeout_seconds=10, what="progress")
+    progress = cluster.status().progress
+    assert progress is not None
+    assert (progress.steps_summary, progress.steps_per_second, progress.episode_return) == ("12.4M", 41200, "18.3")
+    status = (cluster.job() or {})["status"]
+    assert (status["mode"], status["learners"]["summary"]) == ("Sync", "1/1")
+
+
+def test_suspending_frees_every_pod_and_resuming_begins_a_new_attempt(cluster: Cluster) -> None:
+    run(cluster)
+    simulators(cluster, 2)
+    cluster.edit("pong", suspend=True)
+    cluster.reaches("Suspended")
+    eventually(lambda: cluster.all(PODS) == [], timeout_seconds=20, what="no pod is left")
+    cluster.edit("pong", suspend=False)
+    cluster.reaches("Running")
+    status = cluster.status()
+    assert (status.attempt, status.restarts, status.holds(ConditionType.Suspended)) == (2, 0, False)
+    assert status.last_resume_time is not None
+    assert {"Suspended", "Resumed"} <= reasons(cluster)
+
+
+def test_a_suspended_learner_is_ended_gracefully(cluster: Cluster) -> None:
+    run(cluster)
+    assert cluster.all(PODS)[0]["spec"]["terminationGracePeriodSeconds"] == 120
+
+
+def test_a_failed_learner_is_restarted_with_the_count_persisted(cluster: Cluster) -> None:
+    run(cluster)
+    cluster.end_learners(1, "Traceback\nValueError: boom")
+    eventually(lambda: cluster.status().attempt == 2, timeout_seconds=20, what="a second attempt")
+    cluster.reaches("Running")
+    status = cluster.status()
+    assert (status.restarts, status.failure and status.failure.exit_code) == (1, 1)
+    assert status.failure is not None
+    assert "ValueError: boom" in status.failure.log
+    assert (cluster.learner_job() or {})["metadata"]["labels"][ATTEMPT_LABEL] == "2"
+
+
+def test_failures_beyond_the_limit_fail_the_job_with_the_last_log_lines(cluster: Cluster) -> None:
+    run(cluster, backoffLimit=0)
+    cluster.end_learners(1, "ValueError: boom")
+    cluster.reaches("Failed")
+    failure = cluster.status().failure
+    assert failure is not None
+    assert (failure.reason, failure.log) == ("BackoffLimitExceeded", "ValueError: boom")
+    assert "Failed" in reasons(cluster)
+
+
+def test_input_that_cannot_work_is_never_tried_again(cluster: Cluster) -> None:
+    run(cluster)
+    cluster.end_learners(78, "environment.id: no such environment")
+    cluster.reaches("Failed")
+    status = cluster.status()
+    assert (status.restarts, status.failure and status.failure.reason) == (0, "InvalidInput")
+
+
+@pytest.mark.parametrize(("exit_code", "disrupted"), [(137, True), (75, False)], ids=["preempted", "told to resume"])
+def test_a_disruption_costs_no_restart(cluster: Cluster, exit_code: int, disrupted: bool) -> None:
+    run(cluster, backoffLimit=0)
+    first = uids(cluster.pods("learner"))
+    cluster.end_pod(cluster.pods("learner")[0], exit_code, disrupted=disrupted)
+    eventually(
+        lambda: [p for p in cluster.pods("learner") if p["metadata"]["uid"] not in first],
+        timeout_seconds=30,
+        what="another learner pod",
+    )
+    cluster.reaches("Running")
+    assert (cluster.status().attempt, cluster.status().restarts) == (1, 0)
+
+
+def test_changing_the_number_of_simulators_touches_no_other_pod(cluster: Cluster) -> None:
+    run(cluster)
+    simulators(cluster, 2)
+    before = uids(cluster.all(PODS))
+    scale = {"spec": {"replicas": 4}}
+    cluster.admin.merge(TRAINING_JOBS, cluster.namespace, "pong", scale, subresource="scale")
+    simulators(cluster, 4)
+    assert before <= uids(cluster.all(PODS))
+    config = cluster.admin.get(CONFIG_MAPS, cluster.namespace, "pong-config") or {}
+    assert '"replicas": 4' in config["data"]["job.json"]
+
+
+def test_drift_in_any_child_is_repaired(cluster: Cluster) -> None:
+    run(cluster)
+    cluster.admin.merge(DEPLOYMENTS, cluster.namespace, "pong-simulator", {"spec": {"replicas": 0}})
+    cluster.admin.merge(CONFIG_MAPS, cluster.namespace, "pong-config", {"data": {"job.json": "{}"}})
+    cluster.admin.merge(SERVICES, cluster.namespace, "pong-learner", {"spec": {"publishNotReadyAddresses": False}})
+    cluster.admin.delete(SECRETS, cluster.namespace, "pong-tls")
+    simulators(cluster, 2)
+
+    def repaired() -> bool:
+        service = cluster.admin.get(SERVICES, cluster.namespace, "pong-learner") or {}
+        config = cluster.admin.get(CONFIG_MAPS, cluster.namespace, "pong-config") or {}
+        secret = cluster.admin.get(SECRETS, cluster.namespace, "pong-tls")
+        return bool(service["spec"].get("publishNotReadyAddresses") and len(config["data"]["job.json"]) > 2 and secret)
+
+    eventually(repaired, timeout_seconds=20, what="Service, ConfigMap and Secret are as before")
+
+
+def test_a_learners_job_that_somebody_deleted_comes_back_in_the_same_attempt(cluster: Cluster) -> None:
+    run(cluster)
+    first = (cluster.learner_job() or {})["metadata"]["uid"]
+    cluster.admin.delete(JOBS, cluster.namespace, "pong-learner")
+    eventually(
+        lambda: (cluster.learner_job() or {"metadata": {"uid": first}})["metadata"]["uid"] != first,
+        timeout_seconds=20,
+        what="a new learners' Job",
+    )
+    cluster.reaches("Running")
+    assert (cluster.status().attempt, len(cluster.pods("learner"))) == (1, 1)
+
+
+def test_deleting_a_job_leaves_nothing_behind(cluster: Cluster) -> None:
+    run(cluster)
+    simulators(cluster, 2)
+    cluster.admin.delete(TRAINING_JOBS, cluster.namespace, "pong")
+    kinds = (JOBS, DEPLOYMENTS, PODS, SERVICES, SECRETS)
+    eventually(lambda: not any(cluster.all(kind) for kind in kinds), timeout_seconds=30, what="nothing is left")
+
+
+def test_a_finished_job_is_deleted_after_its_time(cluster: Cluster) -> None:
+    run(cluster, ttlSecondsAfterFinished=1)
+    cluster.end_learners(0)
+    eventually(lambda: cluster.job() is None, timeout_seconds=30, what="the job is deleted")
+
+
+def test_a_job_that_overruns_its_deadline_fails_and_its_learners_stop(cluster: Cluster) -> None:
+    cluster.submit(manifest(activeDeadlineSeconds=4))
+    cluster.reaches("Failed")
+    failure = cluster.status().failure
+    assert failure is not None
+    assert failure.reason == "DeadlineExceeded"
+    eventually(lambda: cluster.pods("learner") == [], timeout_seconds=20, what="learners stop")
+
+
+def test_a_job_whose_learners_never_run_fails_after_its_pending_deadline(cluster: Cluster) -> None:
+    cluster.submit(manifest(pendingDeadlineSeconds=3, learners={"resources": {"requests": {"cpu": "4000"}}}))
+    cluster.reaches("Failed")
+    failure = cluster.status().failure
+    assert failure is not None
+    assert failure.reason == "PendingDeadlineExceeded"
+    assert "nodes are available" in failure.message
+
+
+@pytest.mark.parametrize(
+    ("policy", "jobs", "deployments"), [("Running", 1, 0), ("All", 0, 0), ("None", 1, 1)], ids=["Running", "All", "None"]
+)
+def test_what_is_removed_at_the_end_is_the_users_choice(
+    cluster: Cluster, policy: str, jobs: int, deployments: int
+) -> None:
+    run(cluster, cleanupPolicy=policy)
+    cluster.end_learners(0)
+    cluster.reaches("Succeeded")
+    eventually(
+        lambda: (len(cluster.all(JOBS)), len(cluster.all(DEPLOYMENTS))) == (jobs, deployments),
+        timeout_seconds=15,
+        what=f"{jobs} Jobs and {deployments} Deployments",
+    )
+
+
+def test_a_quota_that_keeps_learners_out_is_told_in_one_sentence(cluster: Cluster) -> None:
+    quota = {"metadata": {"name": "few"}, "spec": {"hard": {"pods": "0"}}}
+    cluster.admin.create(QUOTAS, cluster.namespace, {"apiVersion": "v1", "kind": "ResourceQuota"} | quota)
+    cluster.submit(manifest())
+    eventually(lambda: "exceeded quota" in cluster.status().message, timeout_seconds=40, what="the quota is told")
+    assert cluster.status().message.startswith("learners cannot be created: ")
+
+
+def test_a_pod_template_that_the_api_server_refuses_is_told_before_learners_start(cluster: Cluster) -> None:
+    overlay = {"spec": {"containers": [{"name": "simulator", "ports": [{"containerPort": 99999}]}]}}
+    cluster.submit(manifest(simulators={"replicas": 1, "template": overlay}))
+    eventually(lambda: "is refused" in cluster.status().message, timeout_seconds=20, what="the refusal is told")
+    assert "Deployment pong-simulator is refused" in cluster.status().message
+    assert cluster.all(JOBS) == []
+
+
+def test_an_object_of_that_name_that_is_not_the_jobs_is_left_alone(cluster: Cluster) -> None:
+    foreign = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "pong-config"}, "data": {"mine": "yes"}}
+    cluster.admin.create(CONFIG_MAPS, cluster.namespace, foreign)
+    cluster.submit(manifest())
+    eventually(lambda: "is not this job's" in cluster.status().message, timeout_seconds=20, what="the clash is told")
+    held = cluster.admin.get(CONFIG_MAPS, cluster.namespace, "pong-config") or {}
+    assert (held["data"], "ownerReferences" in held["metadata"]) == ({"mine": "yes"}, False)
+
+
+def test_a_job_managed_by_another_controller_is_left_alone(cluster: Cluster) -> None:
+    cluster.submit(manifest("other", managedBy="kueue.x-k8s.io/multikueue"))
+    cluster.submit(manifest("ours"))
+    cluster.reaches("Running", "ours")
+    assert "status" not in (cluster.job("other") or {})
+
+
+def test_a_queued_job_waits_until_kueue_lets_it_start(cluster: Cluster) -> None:
+    job = manifest()
+    job["metadata"]["labels"] = {"kueue.x-k8s.io/queue-name": "team"}
+    cluster.submit(job)
+    eventually(lambda: "queue team" in cluster.status().message, timeout_seconds=20, what="it waits for quota")
+    held = cluster.learner_job() or {}
+    assert (held["spec"]["suspend"], held["metadata"]["labels"]["kueue.x-k8s.io/queue-name"]) == (True, "team")
+    cluster.admin.merge(JOBS, cluster.namespace, "pong-learner", {"spec": {"suspend": False}})
+    cluster.reaches("Running")
+    assert (cluster.learner_job() or {})["spec"]["suspend"] is False
+
+
+def test_starving_learners_get_more_simulators_up_to_the_maximum(
+    cluster: Cluster, start: StartOperator, operator: Operator
+) -> None:
+    operator.stop()
+    start(scaling_rest_seconds=0.5)
+    run(cluster, simulators={"replicas": 2, "minReplicas": 1, "maxReplicas": 3})
+    cluster.answer(waiting={"learnerFraction": 0.4, "simulatorFraction": 0.0})
+    simulators(cluster, 3)
+    assert "ScaledSimulators" in reasons(cluster)
+
+
+def test_certificates_are_the_jobs_own_and_new_for_each_attempt(cluster: Cluster) -> None:
+    def secret() -> dict[str, str]:
+        return dict((cluster.admin.get(SECRETS, cluster.namespace, "pong-tls") or {}).get("data") or {})
+
+    run(cluster)
+    first = secret()
+    leaf = x509.load_pem_x509_certificate(base64.b64decode(first["learner.crt"]))
+    leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(base64.b64decode(first["ca.crt"])))
+    cluster.end_learners(1)
+    eventually(lambda: cluster.status().attempt == 2, timeout_seconds=20, what="a second attempt")
+    cluster.reaches("Running")
+    second = secret()
+    assert (first["ca.crt"] == second["ca.crt"], first["learner.crt"] == second["learner.crt"]) == (True, False)
+
+
+def test_a_settled_job_costs_no_requests(cluster: Cluster, operator: Operator) -> None:
+    run(cluster)
+    simulators(cluster, 2)
+    eventually(lambda: cluster.status().simulators.ready == 2, timeout_seconds=20, what="settled")
+    threading.Event().wait(1.0)
+    before = requests(operator)
+    threading.Event().wait(4.0)
+    assert requests(operator) - before == 0
+
+
+def requests(operator: Operator) -> float:
+    family = next(iter(operator.metrics.api_requests.collect()))
+    return sum(
+        sample.value
+        for sample in family.samples
+        if sample.name.endswith("_total") and sample.labels["verb"] not in ("watch", "list")
+    )
+
+
+def test_a_job_deleted_takes_its_metrics_along(cluster: Cluster, operator: Operator) -> None:
+    def phases() -> dict[str, float]:
+        return {sample.labels["phase"]: sample.value for sample in next(iter(operator.metrics.jobs.collect())).samples}
+
+    run(cluster)
+    eventually(lambda: phases() == {"Running": 1.0}, timeout_seconds=10, what="one running job")
+    cluster.admin.delete(TRAINING_JOBS, cluster.namespace, "pong")
+    eventually(lambda: phases() == {}, timeout_seconds=10, what="no series is left")
+
+
+def test_an_immutable_field_is_refused_with_its_name(cluster: Cluster, admin: Client) -> None:
+    run(cluster)
+    with pytest.raises(ApiError, match=r"spec\.environment: .*immutable"):
+        cluster.edit("pong", environment={"id": "ALE/Breakout-v5"})

@@ -133,14 +133,16 @@ StartOperator = Callable[..., Operator]
 @pytest.fixture()
 def start(cluster: Cluster, make_proxy: MakeProxy) -> Iterator[StartOperator]:
     """Starts operators for the cluster's namespace, each behind a proxy of its own unless one is given."""
-    operators: list[Operator] = []
+    running: list[tuple[Operator, FaultProxy]] = []
 
     def started(proxy: FaultProxy | None = None, **changes: Any) -> Operator:
-        operators.append(start_operator(cluster, proxy or make_proxy(), **changes))
-        return operators[-1]
+        through = proxy or make_proxy()
+        running.append((start_operator(cluster, through, **changes), through))
+        return running[-1][0]
 
     yield started
-    for operator in operators:
+    for operator, through in running:
+        through.cut()
         operator.stop()
 
 

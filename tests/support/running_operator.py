@@ -31,15 +31,35 @@ def quick_settings(namespace: str, **changes: Any) -> OperatorSettings:
 
 
 class FakeLearners:
-    """Real HTTP servers in place of learners' own, since kwok's pods have no network. One for all pods, by name."""
+    """A real HTTP server in place of each learner's own, since kwok's pods have no network."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, Mapping[str, Any]] = {}
-        learners = self
+        self._answers: dict[str, Mapping[str, Any]] = {}
+        self._servers: dict[str, ThreadingHTTPServer] = {}
+        self._lock = threading.Lock()
+
+    def address(self, pod: Mapping[str, Any]) -> str | None:
+        """A StatusSource: where the learner of this pod answers. Nobody answers well before `answer`."""
+        uid = pod["metadata"]["uid"]
+        with self._lock:
+            if uid not in self._servers:
+                self._servers[uid] = self._serve(uid)
+            return f"127.0.0.1:{self._servers[uid].server_address[1]}"
+
+    def answer(self, pod: Mapping[str, Any], status: Mapping[str, Any]) -> None:
+        self._answers[pod["metadata"]["uid"]] = status
+
+    def close(self) -> None:
+        for server in self._servers.values():
+            server.shutdown()
+            server.server_close()
+
+    def _serve(self, uid: str) -> ThreadingHTTPServer:
+        answers = self._answers
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802
-                answer = learners.answers.get(self.headers["Host"].split(":")[0])
+            def do_GET(self) -> None:
+                answer = answers.get(uid)
                 body = json.dumps(answer).encode()
                 self.send_response(200 if answer is not None else 503)
                 self.send_header("Content-Length", str(len(body)))
@@ -49,22 +69,10 @@ class FakeLearners:
             def log_message(self, format: str, *arguments: object) -> None:
                 """Nobody reads it."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def address(self, pod: Mapping[str, Any]) -> str | None:
-        """A StatusSource. The pod's IP becomes an address of the loopback range that tells it apart."""
-        address = (pod.get("status") or {}).get("podIP")
-        return f"{loopback(address)}:{self._server.server_address[1]}" if address else None
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-def loopback(pod_ip: str) -> str:
-    return "127." + pod_ip.split(".", 1)[1]
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        return server
 
 
 def learner_status(**changes: Any) -> dict[str, Any]:
@@ -187,7 +195,7 @@ class Cluster:
         """What all learners that run now say when they are asked."""
         for pod in self.pods("learner"):
             attempt = int(pod["metadata"]["labels"]["stepstream.dev/attempt"])
-            self.learners.answers[loopback(pod["status"]["podIP"])] = learner_status(**({"attempt": attempt} | changes))
+            self.learners.answer(pod, learner_status(**({"attempt": attempt} | changes)))
 
 
 def start_operator(cluster: Cluster, proxy: FaultProxy, **changes: Any) -> Operator:

@@ -30,7 +30,7 @@ from stepstream_operator.settings import OperatorSettings
 from stepstream_trainer.logs import get_log
 
 log = get_log("operator")
-LEASE_TIMEOUT_SECONDS = 4.0  # two tries within the renew deadline
+STOP_SECONDS = 10.0  # within the grace period of a pod
 
 
 def end_process(reason: str) -> None:
@@ -70,7 +70,7 @@ class Operator:
         )
         self._reflectors = self._make_reflectors()
         self._elector = self._make_elector(new_configuration, deposed)
-        self._threads: list[threading.Thread] = []
+        self._workers: list[threading.Thread] = []
 
     @property
     def synced(self) -> bool:
@@ -84,15 +84,16 @@ class Operator:
         for reflector in self._reflectors:
             self._run(reflector.run, self._stop)
         if self._elector is not None:
-            self._run(self._elector.run, self._stop)
+            self._workers.append(self._run(self._elector.run, self._stop))
         self._run(self._begin)
 
     def stop(self) -> None:
-        """Ends every thread; one that waits for the API server ends with its request."""
+        """Lets reconciles that are under way finish. Reflectors, which only read, end with their process."""
         self._stop.set()
         self.queue.close()
-        for thread in self._threads:
-            thread.join(1.0)
+        end = time.monotonic() + STOP_SECONDS
+        for thread in self._workers:
+            thread.join(max(0.0, end - time.monotonic()))
 
     def unready(self) -> str | None:
         """Nothing, or why this process could not act if it led."""
@@ -115,8 +116,7 @@ class Operator:
         self.metrics.leader.set(1)
         log.info("working", identity=self.settings.identity, jobs=len(self.stores[TRAINING_JOBS]))
         self.poller.start()
-        for _ in range(self.settings.workers):
-            self._run(self._work)
+        self._workers += [self._run(self._work) for _ in range(self.settings.workers)]
 
     def _work(self) -> None:
         while (job := self.queue.get()) is not None:
@@ -169,8 +169,15 @@ class Operator:
     ) -> Elector | None:
         if not self.settings.lease_namespace:
             return None
-        lease = LeaseSettings(name=self.settings.lease_name, namespace=self.settings.lease_namespace)
-        client = Client(new_configuration(), timeout_seconds=LEASE_TIMEOUT_SECONDS)
+        seconds = self.settings.lease_seconds
+        lease = LeaseSettings(
+            name=self.settings.lease_name,
+            namespace=self.settings.lease_namespace,
+            lease_duration_seconds=seconds,
+            renew_deadline_seconds=seconds * 2 / 3,
+            retry_seconds=seconds * 2 / 15,
+        )
+        client = Client(new_configuration(), timeout_seconds=seconds / 4)  # two tries within the renew deadline
         elector = Elector(client, lease, self.settings.identity, deposed)
         self.client.before_write = elector.ensure_leading
         return elector
@@ -178,7 +185,8 @@ class Operator:
     def _count_poll(self, result: str) -> None:
         self.metrics.status_polls.labels(result).inc()
 
-    def _run(self, target: Callable[..., None], *arguments: object) -> None:
+    @staticmethod
+    def _run(target: Callable[..., None], *arguments: object) -> threading.Thread:
         thread = threading.Thread(target=target, args=arguments, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        return thread
