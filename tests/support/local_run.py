@@ -1,0 +1,125 @@
+"""`stepstream run` as a person starts it: a process of its own, with the processes that it starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PATIENCE_SECONDS = 240.0
+"""Longer than any of these runs takes, also on a busy machine."""
+
+CARTPOLE: dict[str, Any] = {
+    "environment": {"id": "CartPole-v1", "deterministic": True},
+    "algorithm": {"name": "PPO", "parameters": {"horizon": 32, "minibatchSize": 128}},
+    "mode": "Sync",
+    "totalSteps": 8 * 32 * 4,
+    "learners": {"environments": 8, "groups": 1},
+    "simulators": {"replicas": 2},
+}
+LONG = {"totalSteps": 10_000_000}
+
+
+def write_job(path: Path, **changes: Any) -> Path:
+    """A job file named `cart`: CartPole by PPO, a few seconds long, with these fields of its spec changed."""
+    manifest = {
+        "apiVersion": "stepstream.dev/v1alpha1",
+        "kind": "TrainingJob",
+        "metadata": {"name": "cart"},
+        "spec": CARTPOLE | changes,
+    }
+    path.write_text(yaml.safe_dump(manifest))
+    return path
+
+
+class LocalRun:
+    """A runner in `directory`, whose run is in runs/cart there."""
+
+    def __init__(self, directory: Path, *arguments: str, max_file_bytes: int | None = None) -> None:
+        """`max_file_bytes`: no file that this run writes may grow larger, as if the disk were full."""
+        self.directory = directory
+        self.run_directory = directory / "runs" / "cart"
+        self._output = directory / "output"
+        limit = f"ulimit -f {max_file_bytes // 1024}; " if max_file_bytes else ""
+        command = ["bash", "-c", f'{limit}exec "$0" "$@"', sys.executable, "-m", "stepstream_operator.cli", "run"]
+        with self._output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [*command, *arguments], cwd=directory, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+
+    def output(self) -> str:
+        return self._output.read_text()
+
+    def wait(self) -> int:
+        return self.process.wait(PATIENCE_SECONDS)
+
+    def interrupt(self) -> None:
+        """Ctrl-C."""
+        self.process.send_signal(signal.SIGINT)
+
+    def wait_until(self, holds: Callable[[], bool], what: str, *, while_running: bool = True) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not holds():
+            assert not while_running or self.process.poll() is None, f"it ended before: {what}\n{self.output()}"
+            assert time.monotonic() < deadline, f"not in time: {what}\n{self.output()}"
+            time.sleep(0.02)
+
+    def wait_for_steps(self, *, attempt: int = 1) -> None:
+        """Until this attempt has trained."""
+        self.wait_until(
+            lambda: any(line["attempt"] == attempt for line in self.history()), f"attempt {attempt} to train"
+        )
+
+    def history(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl."""
+        path = self.run_directory / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def status(self) -> dict[str, Any]:
+        """The job's status, from state.json."""
+        path = self.run_directory / "state.json"
+        status: dict[str, Any] = json.loads(path.read_text()).get("status", {}) if path.exists() else {}
+        return status
+
+    def pids(self, role: str) -> list[int]:
+        """Of the run's living processes of a role, "learner" or "simulator"."""
+        return [pid for pid, command in self._processes() if f"stepstream_trainer.{role}" in command]
+
+    def log(self, process: str) -> str:
+        path = self.run_directory / "logs" / f"cart-{process}.log"
+        return path.read_text() if path.exists() else ""
+
+    def _processes(self) -> Iterator[tuple[int, str]]:
+        config = f"STEPSTREAM_CONFIG={self.run_directory}/config/job.json".encode()
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdecimal():
+                continue
+            try:
+                environment, command = (entry / "environ").read_bytes(), (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if config in environment.split(b"\0") and command:
+                yield int(entry.name), command.replace(b"\0", b" ").decode()
+
+
+@contextmanager
+def local_run(directory: Path, *arguments: str, max_file_bytes: int | None = None) -> Iterator[LocalRun]:
+    """A runner that is killed, with all its processes, if the test leaves it running."""
+    run = LocalRun(directory, *arguments, max_file_bytes=max_file_bytes)
+    try:
+        yield run
+    finally:
+        if run.process.poll() is None:
+            run.process.kill()
+            run.process.wait()
+            for pid in [*run.pids("learner"), *run.pids("simulator")]:
+                os.kill(pid, signal.SIGKILL)
