@@ -53,7 +53,8 @@ def test_the_page_in_the_tree_is_the_one_the_definitions_make() -> None:
 def test_serving_a_group_counts_steps_frames_and_the_time_of_both_phases() -> None:
     registry = new_registry()
     metrics = LearnerMetrics(registry, frame_skip=4)
-    metrics.served(steps=31, rows=32, wait_seconds=0.5, inference_seconds=0.25)
+    metrics.served(steps=31, rows=32, inference_seconds=0.25)
+    metrics.spent(LoopPhase.WAIT, 0.5)
     assert registry.get_sample_value("stepstream_learner_steps_total") == 31
     assert registry.get_sample_value("stepstream_learner_frames_total") == 124
     assert registry.get_sample_value("stepstream_learner_phase_seconds_total", {"phase": "wait"}) == 0.5
@@ -65,7 +66,7 @@ def test_counters_count_from_the_start_of_the_process_and_the_jobs_steps_from_th
     registry = new_registry()
     metrics = LearnerMetrics(registry, frame_skip=1)
     metrics.totals.steps = 1_000_000
-    metrics.served(steps=8, rows=8, wait_seconds=0.0, inference_seconds=0.0)
+    metrics.served(steps=8, rows=8, inference_seconds=0.0)
     assert registry.get_sample_value("stepstream_learner_steps_total") == 8
     assert registry.get_sample_value("stepstream_learner_job_steps") == 1_000_008
 

@@ -50,6 +50,7 @@ class BlockStack:
     """uint8 frames [H, W] or [H, W, C] as space-to-depth stacks [H/4, W/4, depth * 16 C]."""
 
     def __init__(self, shape: tuple[int, ...], depth: int) -> None:
+        self.stacked_shape: tuple[int, ...]
         height, width, *colours = shape
         self._blocks = (height // BLOCK, width // BLOCK)
         self._words = colours[0] if colours else 1  # a block's row is this many 32-bit words
@@ -78,6 +79,7 @@ class ChannelStack:
     """uint8 frames [H, W] or [H, W, C] whose sides do not divide by four, as stacks [H, W, depth * C]."""
 
     def __init__(self, shape: tuple[int, ...], depth: int) -> None:
+        self.stacked_shape: tuple[int, ...]
         height, width, *colours = shape
         self._colours = colours[0] if colours else 1
         self.stacked_shape = (height, width, depth * self._colours)

@@ -102,7 +102,8 @@ class StreamServer:
         self._over = threading.Event()
         self._job_over = False
         self._server = grpc.server(ThreadPoolExecutor(MAX_STREAMS, "stream"), options=SERVER_OPTIONS)
-        stream_pb2_grpc.add_SimulatorStreamServicer_to_server(_Servicer(self), self._server)
+        servicer = _Servicer(self)
+        stream_pb2_grpc.add_SimulatorStreamServicer_to_server(servicer, self._server)  # type: ignore[no-untyped-call]
         self._listen(address, tls_directory)
 
     def start(self) -> None:

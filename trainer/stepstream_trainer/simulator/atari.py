@@ -45,7 +45,7 @@ class AtariBatch:
         self.spaces = Spaces(
             shape=(atari.height, atari.width, *colours),
             dtype=np.dtype(np.uint8),
-            num_actions=int(self._batch.single_action_space.n),
+            num_actions=len(self._batch.ale.get_action_set()),
             num_categories=0,
         )
         self._size = size

@@ -126,9 +126,9 @@ class LeasedEpisodes:
         final_observation, observation = step.observation[cut].copy(), step.observation
         self._ended_last = ended & ends_matter
         if ended.any():
-            for lane in np.flatnonzero(ended & ends_matter):
+            for lane in np.flatnonzero(ended & ends_matter).tolist():
                 self._episode[lane] += 1
-            for lane in np.flatnonzero(ended & replaying):
+            for lane in np.flatnonzero(ended & replaying).tolist():
                 _log.error(
                     "not_deterministic", slot=self._starts[lane].slot, hint="set environment.deterministic: false"
                 )
@@ -146,7 +146,7 @@ class LeasedEpisodes:
                 episode_seed(self._job_seed, self._starts[lane].global_slot, self._episode[lane])
                 if own[lane]
                 else IDLE_SEED
-                for lane in np.flatnonzero(lanes)
+                for lane in np.flatnonzero(lanes).tolist()
             ],
             np.int64,
         )

@@ -84,7 +84,7 @@ class Simulator:
             retry_seconds = min(LAST_RETRY_SECONDS, 2 * retry_seconds)
 
     def _offer_for_ever(self, channel: grpc.Channel) -> None:
-        stub = stream_pb2_grpc.SimulatorStreamStub(channel)
+        stub = stream_pb2_grpc.SimulatorStreamStub(channel)  # type: ignore[no-untyped-call]
         while not self._over.is_set():
             stream = Stream(stub, self._name, self._incarnation)
             stream.send_hello(self._config, self._spaces)
