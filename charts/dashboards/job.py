@@ -91,6 +91,12 @@ _TIME = Row(
             ],
         ),
         Panel(
+            title="Waiting in queues",
+            help="Items, by queue. Every queue is bounded; one that stays full is where the next stage is the limit.",
+            unit="none",
+            queries=[Query(promql=f"sum by (queue) ({_LEARNER}queue_depth{_JOB})", legend="{{queue}}")],
+        ),
+        Panel(
             title="Forward pass and sampling",
             help="Seconds for one group of slots.",
             unit="s",

@@ -1,0 +1,158 @@
+"""The chart's life on a real API server, and the operator with the rights that the chart gives it and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes.client
+import pytest
+
+from stepstream_operator.controller.operator import Operator
+from stepstream_operator.runtime.client import Client, load_configuration
+from stepstream_operator.runtime.resources import DEPLOYMENTS, DISRUPTION_BUDGETS, PODS, TRAINING_JOBS, Object, Resource
+from tests.charts.test_rendering import EVERYTHING
+from tests.support.cluster_fixtures import create_namespace
+from tests.support.control_plane import ControlPlane
+from tests.support.daemons import eventually
+from tests.support.helm import CHART, Helm, HelmFailed
+from tests.support.running_operator import CRDS, Cluster, manifest, quick_settings
+
+pytestmark = pytest.mark.control_plane
+CRD = "trainingjobs.stepstream.dev"
+TOKENS = Resource(group="", version="v1", plural="serviceaccounts", kind="TokenRequest")
+WITHOUT_PROMETHEUS_OPERATOR = EVERYTHING | {
+    "serviceMonitor": {"enabled": False},
+    "podMonitor": {"enabled": False},
+    "prometheusRule": {"enabled": False},
+}
+
+
+@pytest.fixture
+def admin(empty_cluster: ControlPlane) -> Client:
+    return Client(load_configuration(str(empty_cluster.kubeconfig)))
+
+
+@pytest.fixture
+def helm(empty_cluster: ControlPlane, admin: Client, tmp_path: Path) -> Iterator[Helm]:
+    """Helm in a namespace of the restricted Pod Security level. Afterwards no release and no definition is left."""
+    helm = Helm(home=tmp_path, kubeconfig=empty_cluster.kubeconfig, namespace=create_namespace(admin))
+    yield helm
+    helm.run("uninstall", "stepstream", "--ignore-not-found", "--wait")
+    admin.delete(CRDS, "", CRD)
+    eventually(lambda: admin.get(CRDS, "", CRD) is None, timeout_seconds=30, what="the definition is gone")
+
+
+def install(helm: Helm, values: dict[str, Any] | None = None) -> str:
+    return helm.run("install", "stepstream", str(CHART), "--wait", "--timeout", "60s", values=values or {})
+
+
+def names(admin: Client, resource: Resource, namespace: str) -> set[str]:
+    return {item["metadata"]["name"] for item in admin.list_page(resource, namespace, {})["items"]}
+
+
+def test_a_release_is_installed_upgraded_rolled_back_and_uninstalled(helm: Helm, admin: Client) -> None:
+    assert "kubectl" in install(helm)
+    assert names(admin, DISRUPTION_BUDGETS, helm.namespace) == set()
+    helm.run("upgrade", "stepstream", str(CHART), "--wait", values={"replicas": 2})
+    assert names(admin, DISRUPTION_BUDGETS, helm.namespace) == {"stepstream"}
+    helm.run("rollback", "stepstream", "1", "--wait")
+    assert names(admin, DISRUPTION_BUDGETS, helm.namespace) == set()
+    helm.run("uninstall", "stepstream", "--wait")
+    assert names(admin, DEPLOYMENTS, helm.namespace) == set()
+    assert admin.get(CRDS, "", CRD) is not None
+
+
+def test_two_operators_are_admitted_under_the_restricted_level_and_become_ready(helm: Helm, admin: Client) -> None:
+    install(helm, {"replicas": 2})
+    pods = admin.list_page(PODS, helm.namespace, {"labelSelector": "app.kubernetes.io/component=operator"})["items"]
+    assert [pod["status"]["phase"] for pod in pods] == ["Running", "Running"]
+
+
+def test_the_api_server_takes_every_object_of_a_release_with_everything_on(helm: Helm) -> None:
+    values = WITHOUT_PROMETHEUS_OPERATOR | {"priorityClassName": "", "images": {}}
+    helm.run("install", "stepstream", str(CHART), "--dry-run=server", values=values)
+    install(helm, values | {"nodeSelector": {}})
+
+
+def test_a_definition_that_may_go_goes_with_its_release(helm: Helm, admin: Client) -> None:
+    install(helm, {"crds": {"keep": False}})
+    helm.run("uninstall", "stepstream", "--wait")
+    eventually(lambda: admin.get(CRDS, "", CRD) is None, timeout_seconds=30, what="the definition is gone")
+
+
+def test_values_that_cannot_work_leave_nothing_behind(helm: Helm, admin: Client) -> None:
+    with pytest.raises(HelmFailed, match="replicas"):
+        install(helm, {"replicas": "many"})
+    assert admin.get(CRDS, "", CRD) is None
+    assert names(admin, DEPLOYMENTS, helm.namespace) == set()
+
+
+@pytest.mark.parametrize("everywhere", [True, False], ids=["cluster-wide", "one namespace"])
+def test_the_rights_of_the_chart_are_all_that_a_jobs_life_needs(
+    helm: Helm, empty_cluster: ControlPlane, admin: Client, everywhere: bool
+) -> None:
+    cluster = Cluster(admin, create_namespace(admin))
+    install(helm, {} if everywhere else {"watchNamespaces": [cluster.namespace]})
+    operator = operator_with_rights_of(helm, empty_cluster, admin, cluster, everywhere)
+    try:
+        live(cluster)
+    finally:
+        operator.stop()
+        cluster.learners.close()
+    assert refusals(operator) == {}
+
+
+def live(cluster: Cluster) -> None:
+    """A job that is made, scaled, suspended, resumed, finished and deleted."""
+    cluster.submit(manifest())
+    cluster.reaches("Running")
+    cluster.edit("pong", simulators={"replicas": 3})
+    eventually(lambda: len(cluster.pods("simulator")) == 3, timeout_seconds=20, what="three simulators")
+    cluster.edit("pong", suspend=True)
+    cluster.reaches("Suspended")
+    cluster.edit("pong", suspend=False)
+    cluster.reaches("Running")
+    cluster.end_learners(0)
+    cluster.reaches("Succeeded")
+    cluster.admin.delete(TRAINING_JOBS, cluster.namespace, "pong")
+    eventually(lambda: cluster.job() is None, timeout_seconds=20, what="the job is gone")
+
+
+def operator_with_rights_of(
+    helm: Helm, empty_cluster: ControlPlane, admin: Client, cluster: Cluster, everywhere: bool
+) -> Operator:
+    """An operator that is known to the API server as the release's service account, and elects itself as one."""
+    token = service_account_token(admin, helm.namespace)
+
+    def configuration() -> kubernetes.client.Configuration:
+        found = kubernetes.client.Configuration(host=empty_cluster.server)
+        found.ssl_ca_cert = str(empty_cluster.directory / "ca.crt")
+        found.api_key = {"authorization": f"Bearer {token}"}
+        return found
+
+    lease = {"lease_namespace": helm.namespace, "lease_name": "stepstream", "identity": "test"}
+    settings = quick_settings(cluster.namespace, **lease, **({"namespaces": ()} if everywhere else {}))
+    operator = Operator(settings, configuration, deposed=lambda reason: None, status_source=cluster.learners.address)
+    operator.start()
+    return operator
+
+
+def service_account_token(admin: Client, namespace: str) -> str:
+    body: Object = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {"expirationSeconds": 3600},
+    }
+    path = TOKENS.path(namespace, "stepstream", "token")
+    return str(
+        admin._call("create", TOKENS, "POST", path, body=body, content_type="application/json")["status"]["token"]
+    )
+
+
+def refusals(operator: Operator) -> dict[str, float]:
+    """Requests that the API server forbade, by verb and resource."""
+    samples = [sample for metric in operator.metrics.api_requests.collect() for sample in metric.samples]
+    forbidden = [sample for sample in samples if sample.labels.get("code") == "403" and sample.value]
+    return {f"{sample.labels['verb']} {sample.labels['resource']}": sample.value for sample in forbidden}
