@@ -19,6 +19,9 @@ from typing import Any
 
 from stepstream_trainer.config import TrainerConfig, contract, dump
 
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+"""Tests share their processors with each other; threads that wait for one another at barriers would only wait."""
+
 PATIENCE_SECONDS = 240.0
 """Longer than any of these jobs runs, also on a busy machine."""
 
@@ -129,7 +132,7 @@ class JobProcesses:
         with (self.directory / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, *command[1:]],
-                env=os.environ | variables | {contract.CONFIG: str(self._config_path)},
+                env=os.environ | ONE_THREAD | variables | {contract.CONFIG: str(self._config_path)},
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,

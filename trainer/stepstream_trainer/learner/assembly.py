@@ -7,12 +7,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from prometheus_client import CollectorRegistry
 
 from stepstream_trainer.algorithms.networks import build_actor_critic
 from stepstream_trainer.algorithms.policy import Policy
 from stepstream_trainer.algorithms.precision import Precision, choose_precision, keep_freed_memory
 from stepstream_trainer.config import A2CParameters, Mode, PPOParameters, TrainerConfig
+from stepstream_trainer.cores import usable_cores
 from stepstream_trainer.http import Endpoints, HttpServer
 from stepstream_trainer.learner.checkpoint import CheckpointStore, Manifest, State
 from stepstream_trainer.learner.episodes import EpisodeTracker
@@ -118,6 +120,7 @@ class Learner:
 
     def _build(self, slots: Slots) -> tuple[LearnerLoop, Reporter]:
         config, settings = self._config, self._settings
+        torch.set_num_threads(usable_cores())
         precision = choose_precision(config.learner.precision)
         keep_freed_memory()
         network_input = observing(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
 
 import ale_py
@@ -13,6 +12,7 @@ from ale_py.vector_env import AtariVectorEnv
 from numpy.typing import NDArray
 
 from stepstream_trainer.config import EnvironmentConfig
+from stepstream_trainer.cores import usable_cores
 from stepstream_trainer.simulator.environments import Array, EnvironmentRefusedError, Mask, Spaces, Step
 
 ID_PATTERN = re.compile(r"^ALE/([A-Za-z0-9]+)-v5$")
@@ -27,7 +27,7 @@ class AtariBatch:
         self._batch = AtariVectorEnv(
             rom_of(config.id),
             size,
-            num_threads=min(size, len(os.sched_getaffinity(0))),
+            num_threads=min(size, usable_cores()),
             max_num_frames_per_episode=atari.max_episode_steps,
             repeat_action_probability=float(atari.sticky_action_probability),
             img_height=atari.height,

@@ -1,0 +1,133 @@
+"""Any simulator can go on where another stopped: episodes are rebuilt from seeds and actions, whatever the layout."""
+
+import numpy as np
+import pytest
+
+from stepstream_trainer.config import EnvironmentConfig, parse
+from stepstream_trainer.simulator.environments import EnvironmentRefusedError, make_batch
+from stepstream_trainer.simulator.episodes import (
+    START,
+    TERMINATED,
+    TRUNCATED,
+    VACANT,
+    LeasedEpisodes,
+    RowArrays,
+    SlotStart,
+)
+
+PONG = {"id": "ALE/Pong-v5", "atari": {"stickyActionProbability": "0.25", "maxEpisodeSteps": 25}}
+CARTPOLE = {"id": "CartPole-v1", "deterministic": True}
+ENVIRONMENTS = pytest.mark.parametrize("given", [PONG, CARTPOLE], ids=["Pong", "CartPole"])
+STEPS = 60
+
+
+def environment(given: dict[str, object]) -> EnvironmentConfig:
+    return parse(EnvironmentConfig, given, path="spec.environment")
+
+
+def fresh(config: EnvironmentConfig, slots: list[int]) -> LeasedEpisodes:
+    starts = [SlotStart(slot=slot, global_slot=slot, episode=0, actions=np.zeros(0, np.int32)) for slot in slots]
+    return LeasedEpisodes(make_batch(config, len(slots)), 5, starts)
+
+
+def action_of(step: int, slot: int) -> int:
+    """A fixed policy that looks at nothing."""
+    return (step * 7 + slot * 3) // 4 % 2
+
+
+def play(episodes: LeasedEpisodes, slots: list[int], steps: range) -> list[RowArrays]:
+    actions = [np.array([action_of(step, slot) for slot in slots], np.int32) for step in steps]
+    return [copy(episodes.rebuild()), *(copy(episodes.step(action)) for action in actions)]
+
+
+def copy(rows: RowArrays) -> RowArrays:
+    return RowArrays(
+        observation=rows.observation.copy(),
+        reward=rows.reward.copy(),
+        flags=rows.flags.copy(),
+        final_observation=rows.final_observation.copy(),
+    )
+
+
+def lane(rows: list[RowArrays], index: int) -> list[tuple[bytes, float, int]]:
+    return [(row.observation[index].tobytes(), float(row.reward[index]), int(row.flags[index])) for row in rows]
+
+
+def history_of(rows: list[RowArrays], index: int, slot: int) -> tuple[int, list[int]]:
+    """Number of the episode that lane is in after these rows, and its actions so far."""
+    episode, actions = 0, []
+    for step, row in enumerate(rows[1:]):
+        actions.append(action_of(step, slot))
+        if row.flags[index] & (TERMINATED | TRUNCATED):
+            episode, actions = episode + 1, []
+    return episode, actions
+
+
+@ENVIRONMENTS
+def test_a_slot_plays_the_same_in_any_company(given: dict[str, object]) -> None:
+    config = environment(given)
+    together = play(fresh(config, [0, 1, 2]), [0, 1, 2], range(STEPS))
+    for slot in (0, 1, 2):
+        alone = play(fresh(config, [slot]), [slot], range(STEPS))
+        assert lane(alone, 0) == lane(together, slot)
+    assert any(row.flags.any() for row in together[1:]), "no episode ended: the test shows too little"
+
+
+@ENVIRONMENTS
+@pytest.mark.parametrize("lost_at", [1, 24, 25, 26, 47])
+def test_a_new_simulator_goes_on_where_the_lost_one_stopped(given: dict[str, object], lost_at: int) -> None:
+    config, slots = environment(given), [3, 4, 5]
+    undisturbed = play(fresh(config, slots), slots, range(STEPS))
+    starts = []
+    for index, slot in enumerate(slots):
+        episode, actions = history_of(undisturbed[: lost_at + 1], index, slot)
+        starts.append(SlotStart(slot=slot, global_slot=slot, episode=episode, actions=np.array(actions, np.int32)))
+    rebuilt = play(LeasedEpisodes(make_batch(config, 3), 5, starts), slots, range(lost_at, STEPS))
+    for index in range(3):
+        expected = lane(undisturbed[lost_at:], index)
+        if expected[0][2] & (TERMINATED | TRUNCATED):  # that row was delivered; what follows it is a first observation
+            assert rebuilt[0].flags[index] == START
+            assert rebuilt[0].observation[index].tobytes() == expected[0][0]
+            expected, got = expected[1:], lane(rebuilt, index)[1:]
+        else:
+            got = lane(rebuilt, index)
+        assert got == expected
+
+
+def test_a_truncated_row_carries_the_last_observation_and_the_next_first() -> None:
+    episodes, moving_up = fresh(environment(PONG), [0]), np.array([2], np.int32)
+    episodes.rebuild()
+    rows = [copy(episodes.step(moving_up)) for _ in range(26)]
+    cut = next(index for index, row in enumerate(rows) if row.flags[0] & TRUNCATED)
+    changed = [np.count_nonzero(rows[cut].final_observation[0] != rows[at].observation[0]) for at in (cut - 1, cut)]
+    assert changed[0] < changed[1], "the last observation is nearer to the one before it than to the next episode's"
+
+
+def test_a_released_slot_finishes_its_episode_and_is_vacant_afterwards() -> None:
+    episodes = fresh(environment(PONG), [0, 1])
+    episodes.rebuild()
+    episodes.release([1])
+    flags = [int(episodes.step(np.zeros(2, np.int32)).flags[1]) for _ in range(28)]
+    ended = flags.index(TRUNCATED)
+    assert not any(flags[:ended])
+    assert set(flags[ended + 1 :]) == {VACANT}
+
+
+REFUSED = {
+    "no such game": ({"id": "ALE/Pongg-v5"}, "did you mean ALE/Pong-v5"),
+    "no such environment": ({"id": "CartPol-v1"}, "spec.environment: CartPol-v1 could not be made"),
+    "continuous actions": ({"id": "Pendulum-v1"}, "supported are Box and Discrete observations with Discrete actions"),
+    "tuple observations": ({"id": "Blackjack-v1"}, "Tuple observations; supported are"),
+    "no such module": (
+        {"id": "mine", "entryPoint": "nowhere.envs:Maze"},
+        "spec.environment.entryPoint: nowhere.envs:Maze",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_an_environment_that_cannot_be_served_is_refused_in_a_sentence(case: str) -> None:
+    given, sentence = REFUSED[case]
+    with pytest.raises(EnvironmentRefusedError) as refused:
+        make_batch(environment(given), 1)
+    assert sentence in str(refused.value)
