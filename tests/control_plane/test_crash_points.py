@@ -27,7 +27,9 @@ LiveThrough = Callable[..., tuple[Story, list[FaultProxy], int]]
 def live_through(admin: Client, make_proxy: MakeProxy) -> LiveThrough:
     """A whole life in a namespace of its own, with operators that are cut off after `crash_at` writes, and succeeded."""
 
-    def lived(crash_at: int | None, *, stale_seconds: float = 0.0, **settings: str) -> tuple[Story, list[FaultProxy], int]:
+    def lived(
+        crash_at: int | None, *, stale_seconds: float = 0.0, **settings: str
+    ) -> tuple[Story, list[FaultProxy], int]:
         cluster = Cluster(admin, create_namespace(admin))
         proxies = [make_proxy(stale_seconds)]
         proxies[0].cut_after_writes = crash_at
@@ -62,9 +64,7 @@ def sweep(live_through: LiveThrough, undisturbed: Story, points: Iterable[int], 
     return f"{len(outcomes)} crash points tried, {len(outcomes) - len(different)} passed, {crashed} operators killed"
 
 
-def test_a_crash_after_any_write_changes_nothing(
-    live_through: LiveThrough, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_crash_after_any_write_changes_nothing(live_through: LiveThrough, capsys: pytest.CaptureFixture[str]) -> None:
     undisturbed, proxies, _ = live_through(None)
     assert (undisturbed.jobs_by_attempt, undisturbed.left) == (ONE_JOB_EACH, 0)
     said = sweep(live_through, undisturbed, range(1, len(proxies[0].writes) + 1))

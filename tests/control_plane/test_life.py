@@ -220,7 +220,9 @@ def test_a_job_whose_learners_never_run_fails_after_its_pending_deadline(cluster
 
 
 @pytest.mark.parametrize(
-    ("policy", "jobs", "deployments"), [("Running", 1, 0), ("All", 0, 0), ("None", 1, 1)], ids=["Running", "All", "None"]
+    ("policy", "jobs", "deployments"),
+    [("Running", 1, 0), ("All", 0, 0), ("None", 1, 1)],
+    ids=["Running", "All", "None"],
 )
 def test_what_is_removed_at_the_end_is_the_users_choice(
     cluster: Cluster, policy: str, jobs: int, deployments: int

@@ -41,7 +41,7 @@ def control_plane() -> Iterator[ControlPlane]:
 
 @pytest.fixture(scope="session")
 def admin(control_plane: ControlPlane) -> Client:
-    return Client(load_configuration(str(control_plane.kubeconfig)))
+    return Client(load_configuration(str(control_plane.kubeconfig)), connections=128)
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def installed(admin: Client) -> None:
     eventually(established, timeout_seconds=30, what="the definition of TrainingJob is established")
 
 
-@pytest.fixture()
+@pytest.fixture
 def cluster(admin: Client, namespace: str, installed: None) -> Iterator[Cluster]:
     cluster = Cluster(admin, namespace)
     yield cluster
@@ -130,7 +130,7 @@ def cluster(admin: Client, namespace: str, installed: None) -> Iterator[Cluster]
 StartOperator = Callable[..., Operator]
 
 
-@pytest.fixture()
+@pytest.fixture
 def start(cluster: Cluster, make_proxy: MakeProxy) -> Iterator[StartOperator]:
     """Starts operators for the cluster's namespace, each behind a proxy of its own unless one is given."""
     running: list[tuple[Operator, FaultProxy]] = []
@@ -146,6 +146,6 @@ def start(cluster: Cluster, make_proxy: MakeProxy) -> Iterator[StartOperator]:
         operator.stop()
 
 
-@pytest.fixture()
+@pytest.fixture
 def operator(start: StartOperator, proxy: FaultProxy) -> Operator:
     return start(proxy)

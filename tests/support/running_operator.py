@@ -98,7 +98,12 @@ def learner_status(**changes: Any) -> dict[str, Any]:
         "slots": {"total": 64, "leased": 64},
         "simulators": 2,
         "waiting": {"learnerFraction": 0.02, "simulatorFraction": 0.5},
-        "checkpoint": {"step": 12_000_000, "path": "checkpoints/12000000", "time": "2026-01-01T00:00:00Z", "failures": 0},
+        "checkpoint": {
+            "step": 12_000_000,
+            "path": "checkpoints/12000000",
+            "time": "2026-01-01T00:00:00Z",
+            "failures": 0,
+        },
         "lastUpdateTime": "2026-01-01T00:00:00Z",
     }
     return status | changes

@@ -58,6 +58,9 @@ class StaleReads:
             try:
                 for line in lines:
                     held.put((time.monotonic() + self._lag_seconds, line))
+            except (OSError, ValueError, AttributeError, http.client.HTTPException):
+                # The connection was closed by the other side of the proxy, in the middle of a read.
+                return
             finally:
                 held.put((0.0, b""))
 

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 
 from stepstream_operator.api import TrainingJob
 from stepstream_operator.children import Manifest
+from stepstream_operator.controller.job_log import JobLog
 from stepstream_operator.controller.watched import RESOURCE_OF_KIND, Stores
 from stepstream_operator.plan import Deletion, Plan
 from stepstream_operator.runtime.client import Client
 from stepstream_operator.runtime.errors import ApiError, RequestFailed
 from stepstream_operator.runtime.resources import Object, Resource
-from stepstream_trainer.logs import get_log
 
-log = get_log("operator.apply")
+log = JobLog("operator.apply")
 
 
 class NotYet(RequestFailed):
@@ -45,7 +45,7 @@ class Applier:
     def delete(self, job: TrainingJob, deletions: Iterable[Deletion]) -> None:
         for deletion in deletions:
             resource = RESOURCE_OF_KIND[deletion.kind]
-            log.info("delete", job=job.name, namespace=job.namespace, kind=deletion.kind, child=deletion.name)
+            log.info("delete", kind=deletion.kind, child=deletion.name)
             self._client.delete(
                 resource,
                 deletion.namespace,
@@ -60,7 +60,7 @@ class Applier:
 
     def apply(self, job: TrainingJob, child: Manifest) -> None:
         resource = RESOURCE_OF_KIND[child["kind"]]
-        log.info("apply", job=job.name, namespace=job.namespace, kind=child["kind"], child=child["metadata"]["name"])
+        log.info("apply", kind=child["kind"], child=child["metadata"]["name"])
         applied = self._send(job, resource, child)
         applied["metadata"].pop("managedFields", None)
         self._stores[resource].put(applied)

@@ -6,12 +6,12 @@ import datetime
 import hashlib
 from dataclasses import dataclass
 
+from stepstream_operator.controller.job_log import JobLog
 from stepstream_operator.runtime.client import Client
 from stepstream_operator.runtime.errors import ApiError, RequestFailed
 from stepstream_operator.runtime.resources import EVENTS, TRAINING_JOBS, Object
-from stepstream_trainer.logs import get_log
 
-log = get_log("operator.events")
+log = JobLog("operator.events")
 MAX_NOTE = 1024  # events.k8s.io/v1
 REPORTER = "stepstream.dev/operator"
 
@@ -39,9 +39,9 @@ class EventRecorder:
             self._client.create(EVENTS, metadata["namespace"], self._event(job, happening))
         except ApiError as error:
             if error.code != 409:
-                log.warning("event_refused", job=metadata["name"], reason=happening.reason, error=str(error))
+                log.warning("event_refused", reason=happening.reason, error=str(error))
         except RequestFailed as error:
-            log.warning("event_not_sent", job=metadata["name"], reason=happening.reason, error=str(error))
+            log.warning("event_not_sent", reason=happening.reason, error=str(error))
 
     def _event(self, job: Object, happening: Happening) -> Object:
         metadata = job["metadata"]

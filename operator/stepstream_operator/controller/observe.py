@@ -13,6 +13,7 @@ from stepstream_operator.children.names import (
     learners_name,
     simulators_name,
 )
+from stepstream_operator.controller.job_log import JobLog
 from stepstream_operator.controller.progress import Report, StatusSource, Target
 from stepstream_operator.controller.watched import Stores
 from stepstream_operator.runtime.resources import DEPLOYMENTS, JOBS, PODS, Object
@@ -25,9 +26,8 @@ from stepstream_operator.status import (
     observed_pod,
     observed_simulator_set,
 )
-from stepstream_trainer.logs import get_log
 
-log = get_log("operator.observe")
+log = JobLog("operator.observe")
 
 
 def observe(stores: Stores, job: Key, previous: JobStatus, reports: Iterable[Report]) -> Observed:
@@ -68,5 +68,5 @@ def _parsed(job: Key, reports: Iterable[Report]) -> tuple[LearnerReport, ...]:
         try:
             parsed.append(learner_report(report.status))
         except (KeyError, TypeError, ValueError) as error:
-            log.warning("status_unreadable", namespace=job[0], job=job[1], rank=report.rank, error=repr(error))
+            log.warning("status_unreadable", rank=report.rank, error=repr(error))
     return tuple(sorted(parsed, key=lambda report: report.rank))

@@ -22,6 +22,7 @@ from stepstream_operator.children.names import tls_secret_name
 from stepstream_operator.controller.apply import Applier, Refused
 from stepstream_operator.controller.creation_failures import CreationFailures
 from stepstream_operator.controller.events import EventRecorder, Happening
+from stepstream_operator.controller.job_log import JobLog, about
 from stepstream_operator.controller.observe import observe, targets
 from stepstream_operator.controller.progress import ProgressPoller, StatusSource
 from stepstream_operator.controller.scaling import SimulatorScaler
@@ -45,9 +46,8 @@ from stepstream_operator.status import (
     refused_status,
 )
 from stepstream_trainer.config import ConfigurationErrors
-from stepstream_trainer.logs import get_log
 
-log = get_log("operator.reconcile")
+log = JobLog("operator.reconcile")
 
 # A refusal (a quota, a webhook) may be lifted by somebody else without any event that the operator follows.
 REFUSED_RETRY_SECONDS = 30.0
@@ -89,8 +89,10 @@ class Reconciler:
         Raises RequestFailed, after which the same call is to be made again later.
         """
         self._since[key] = time.monotonic()
+        raw = self._stores[TRAINING_JOBS].get(key) or {}
         try:
-            return self._reconcile(key)
+            with about(key, int((raw.get("status") or {}).get("attempt") or 0)):
+                return self._reconcile(key)
         finally:
             self._since.pop(key, None)
 
@@ -119,7 +121,8 @@ class Reconciler:
         if confirmed:
             raw = self._write(key, raw, decided)
             observed = replace(observed, previous=previous_status(raw))
-        problems = self._act(key, job, raw, observed, now, confirmed=confirmed)
+        gates = _gates(observed.previous, decided, now)
+        problems = self._act(key, job, raw, observed, now, gates, confirmed=confirmed)
         raw = self._stores[TRAINING_JOBS].get(key) or raw
         observed = replace(
             observe(self._stores, key, previous_status(raw), self._poller.latest(key)), problems=problems
@@ -132,7 +135,15 @@ class Reconciler:
         return self._look_again(job, replace(observed, previous=previous_status(raw)), now)
 
     def _act(
-        self, key: Key, job: TrainingJob, raw: Object, observed: Observed, now: datetime, *, confirmed: bool
+        self,
+        key: Key,
+        job: TrainingJob,
+        raw: Object,
+        observed: Observed,
+        now: datetime,
+        gates: Gates,
+        *,
+        confirmed: bool,
     ) -> tuple[str, ...]:
         """Does what is to be done now; returns sentences about what could not be."""
         try:
@@ -140,19 +151,27 @@ class Reconciler:
                 self._tidy_up(key, job, raw, now)
                 return ()
             self._scale(key, job, raw)
-            return self._shape(key, job, raw, observed, now, confirmed=confirmed)
+            return self._shape(key, job, raw, observed, now, gates, confirmed=confirmed)
         except Refused as refusal:
-            log.warning("refused", job=job.name, namespace=job.namespace, problem=str(refusal))
+            log.warning("refused", problem=str(refusal))
             return (str(refusal),)
 
     def _shape(
-        self, key: Key, job: TrainingJob, raw: Object, observed: Observed, now: datetime, *, confirmed: bool
+        self,
+        key: Key,
+        job: TrainingJob,
+        raw: Object,
+        observed: Observed,
+        now: datetime,
+        gates: Gates,
+        *,
+        confirmed: bool,
     ) -> tuple[str, ...]:
         placement = cluster_placement(job, tls=self._settings.tls, images=self._settings.images)
         attempt = observed.previous.attempt
         # A job that is created suspended has no attempt yet, and desires no learners that would need one.
         desired = desired_children(job, max(1, attempt), placement)
-        todo = plan(job, desired, self._stores.children(key), self._gates(observed, now))
+        todo = plan(job, desired, self._stores.children(key), gates)
         if not confirmed and _touches_learners(todo):
             self._writer.confirm(raw)
         self._prepare_learners(key, job, todo, desired, attempt, now)
@@ -175,10 +194,6 @@ class Reconciler:
                 if child["kind"] == "Deployment":
                     self._applier.check(job, child)
 
-    def _gates(self, observed: Observed, now: datetime) -> Gates:
-        due = learners_due(observed.previous)
-        return Gates(learners=due is None or now >= due, simulators=observed.previous.holds(ConditionType.Ready))
-
     def _scale(self, key: Key, job: TrainingJob, raw: Object) -> None:
         scaling = self._scaler.scale(job, raw, self._poller.latest(key))
         if scaling is not None:
@@ -193,7 +208,7 @@ class Reconciler:
             self._applier.carry_out(job, todo)
         end = expiry(job, previous_status(raw))
         if end is not None and now >= end:
-            log.info("expired", job=job.name, namespace=job.namespace)
+            log.info("expired")
             metadata = raw["metadata"]
             preconditions = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
             self._client.delete(TRAINING_JOBS, job.namespace, job.name, preconditions=preconditions)
@@ -204,8 +219,7 @@ class Reconciler:
         after = previous_status(written)
         self._count(key, after)
         for happening in happenings(before, after):
-            namespace, name = key
-            log.info("happened", job=name, namespace=namespace, attempt=after.attempt, what=happening.reason)
+            log.info("happened", attempt=after.attempt, what=happening.reason)
             self._events.tell(written, happening)
         return written
 
@@ -254,6 +268,13 @@ class Reconciler:
         self._metrics.jobs.clear()
         for phase, count in counts.items():
             self._metrics.jobs.labels(phase).set(count)
+
+
+def _gates(written: JobStatus, decided: Object, now: datetime) -> Gates:
+    """Learners start when their back-off is over, simulators when all learners are ready: they accept streams then."""
+    due = learners_due(written)
+    ready = any(each["type"] == ConditionType.Ready and each["status"] == "True" for each in decided["conditions"])
+    return Gates(learners=due is None or now >= due, simulators=ready)
 
 
 def _touches_learners(todo: Plan) -> bool:

@@ -8,13 +8,13 @@ from typing import Any
 
 from stepstream_operator.api import TrainingJob
 from stepstream_operator.controller.autoscale import Limits, Scaling, Waiting, decide_simulators
+from stepstream_operator.controller.job_log import JobLog
 from stepstream_operator.controller.progress import Report
 from stepstream_operator.runtime.client import Client
 from stepstream_operator.runtime.resources import TRAINING_JOBS, Object
 from stepstream_operator.runtime.store import Key
-from stepstream_trainer.logs import get_log
 
-log = get_log("operator.scaling")
+log = JobLog("operator.scaling")
 
 
 class SimulatorScaler:
@@ -33,7 +33,7 @@ class SimulatorScaler:
         body = {"metadata": {"resourceVersion": version}, "spec": {"replicas": scaling.replicas}}
         self._client.merge(TRAINING_JOBS, job.namespace, job.name, body, subresource="scale")
         self._rest(job)
-        log.info("scaled", job=job.name, namespace=job.namespace, simulators=scaling.replicas, reason=scaling.reason)
+        log.info("scaled", simulators=scaling.replicas, reason=scaling.reason)
         return scaling
 
     def forget(self, job: Key) -> None:

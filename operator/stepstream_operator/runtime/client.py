@@ -83,8 +83,10 @@ class Client:
     def list_page(self, resource: Resource, namespace: str | None, query: Mapping[str, str]) -> Object:
         return self._call("list", resource, "GET", resource.path(namespace), query=query)
 
-    def create(self, resource: Resource, namespace: str, body: Object) -> Object:
-        return self._call("create", resource, "POST", resource.path(namespace), body=body, content_type=JSON)
+    def create(self, resource: Resource, namespace: str, body: Object, *, dry_run: bool = False) -> Object:
+        query = {"dryRun": "All"} if dry_run else None
+        path = resource.path(namespace)
+        return self._call("create", resource, "POST", path, query=query, body=body, content_type=JSON)
 
     def apply(self, resource: Resource, namespace: str, body: Object, *, dry_run: bool = False) -> Object:
         """Server-side apply as the one field owner of what `body` names."""

@@ -52,15 +52,14 @@ class Store:
         with self._lock:
             return list(self._items.values())
 
-    def put(self, item: Object, *, tell: bool = True) -> None:
+    def put(self, item: Object) -> None:
         """An object that was added or changed, from the watch or from the answer to our own write."""
         with self._lock:
             previous = self._items.get(key_of(item))
             if previous is not None and not _is_newer(item, previous):
                 return
             touched = self._remove(previous) | self._insert(item)
-        if tell:
-            self._tell(touched)
+        self._tell(touched)
 
     def discard(self, item: Object) -> None:
         """An object that is gone; a later one of the same name stays."""
