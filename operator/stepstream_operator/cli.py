@@ -151,8 +151,21 @@ def _validate(options: argparse.Namespace) -> int:
 def _render(options: argparse.Namespace) -> int:
     job = load_job(options.job, options.overrides)
     children = desired_children(job, 1, cluster_placement(job, tls=True))
-    yaml.safe_dump_all(children, sys.stdout, sort_keys=False, allow_unicode=True)
+    yaml.dump_all(children, sys.stdout, Dumper=_BlockDumper, sort_keys=False, allow_unicode=True)
     return EXIT_OK
+
+
+class _BlockDumper(yaml.SafeDumper):
+    """Texts of several lines are written as such, so that job.json can be read."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+_BlockDumper.add_representer(str, _BlockDumper.represent_text)
 
 
 def _version(options: argparse.Namespace) -> int:

@@ -1,0 +1,295 @@
+"""The local runner's parts: run directories, back-off, figures, display."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stepstream_operator.api import TrainingJob, load_job
+from stepstream_operator.api.status_types import Condition, ConditionStatus, ConditionType, Failure, JobStatus
+from stepstream_operator.local.backoff import LONGEST_SECONDS, SOUND_LIFE_SECONDS, Backoff
+from stepstream_operator.local.display import LINE_SECONDS, LineDisplay, RunView, duration, line
+from stepstream_operator.local.ending import exit_code, last_words
+from stepstream_operator.local.figures import (
+    HISTORY_POINTS,
+    Figures,
+    PhaseFractions,
+    ReturnHistory,
+    parse_figures,
+    sparkline,
+)
+from stepstream_operator.local.opening import Start, check_open, immutable_changes
+from stepstream_operator.local.plan import Addresses, place, plan_processes
+from stepstream_operator.local.run_directory import RunDirectory, RunDirectoryError
+from stepstream_operator.local.sockets import remove_left_sockets, socket_directory
+from stepstream_operator.status.lifecycle import INVALID_INPUT
+from stepstream_trainer.learner.metrics import LoopPhase
+from stepstream_trainer.learner.status import Identity, LearnerStatus, Progress
+from tests.support.local_run import write_job
+
+
+def make_job(directory: Path, *overrides: str) -> TrainingJob:
+    return load_job(write_job(directory / "cart.yaml"), overrides)
+
+
+def make_run(directory: Path, job: TrainingJob) -> RunDirectory:
+    run = RunDirectory(directory / "run", "run")
+    with run.lock():
+        run.save_job(job)
+    return run
+
+
+def learner_answer(*, attempt: int = 1, steps: int = 500, **phases: float) -> dict[str, Any]:
+    """What a real learner's /status says."""
+    identity = Identity(job="cart", attempt=attempt, rank=0, mode="Sync", frame_skip=4)
+    status = LearnerStatus(identity, total_steps=1000)
+    seconds = {LoopPhase(name): value for name, value in phases.items()}
+    status.advance(Progress(steps=steps, episode_return=12.5, phase_seconds=seconds))
+    status.checkpoint_written(step=400, path="c", time=1_700_000_000.0)
+    return json.loads(json.dumps(status.snapshot()))  # type: ignore[no-any-return]
+
+
+class TestOpening:
+    def test_a_free_path_is_for_a_fresh_run(self, tmp_path: Path) -> None:
+        assert not check_open(RunDirectory(tmp_path / "run", "run"), make_job(tmp_path), Start.AUTO)
+
+    def test_the_same_job_goes_on(self, tmp_path: Path) -> None:
+        job = make_job(tmp_path)
+        assert check_open(make_run(tmp_path, job), job, Start.AUTO)
+
+    def test_what_may_change_while_a_job_lives_is_no_other_job(self, tmp_path: Path) -> None:
+        run = make_run(tmp_path, make_job(tmp_path))
+        changed = make_job(tmp_path, "spec.totalSteps=99999", "spec.simulators.replicas=4", "spec.backoffLimit=9")
+        assert check_open(run, changed, Start.AUTO)
+
+    def test_another_job_is_refused_with_every_difference(self, tmp_path: Path) -> None:
+        run = make_run(tmp_path, make_job(tmp_path))
+        other = make_job(tmp_path, "spec.seed=5", "spec.algorithm.parameters.horizon=64", "metadata.name=other")
+        with pytest.raises(RunDirectoryError) as refused:
+            check_open(run, other, Start.AUTO)
+        assert str(refused.value) == (
+            'run: holds another job: metadata.name was "cart", is "other"; '
+            "spec.algorithm.parameters.horizon was 32, is 64; spec.seed was 0, is 5. Give --run-dir another path, or "
+            "--fresh to begin anew (the old run is moved aside, not deleted)"
+        )
+
+    def test_a_fresh_start_asks_for_no_likeness(self, tmp_path: Path) -> None:
+        run = make_run(tmp_path, make_job(tmp_path))
+        assert not check_open(run, make_job(tmp_path, "spec.seed=5"), Start.FRESH)
+
+    def test_resume_insists_on_a_run(self, tmp_path: Path) -> None:
+        with pytest.raises(RunDirectoryError, match="run: there is no run to resume; leave --resume out to begin one"):
+            check_open(RunDirectory(tmp_path / "run", "run"), make_job(tmp_path), Start.RESUME)
+
+    def test_a_directory_of_other_files_is_left_alone(self, tmp_path: Path) -> None:
+        with pytest.raises(RunDirectoryError, match="holds other files and no run; give --run-dir another path"):
+            check_open(RunDirectory(tmp_path, "run"), make_job(tmp_path), Start.FRESH)
+
+    def test_another_algorithm_is_one_difference_and_not_one_for_each_parameter(self, tmp_path: Path) -> None:
+        before = make_job(tmp_path)
+        write_job(tmp_path / "a2c.yaml", algorithm={"name": "A2C"})
+        changes = list(immutable_changes(before, load_job(tmp_path / "a2c.yaml")))
+        assert changes[0] == 'spec.algorithm.name was "PPO", is "A2C"'
+        assert len(changes) == 2
+
+
+class TestRunDirectory:
+    def test_a_saved_job_reads_back_equal(self, tmp_path: Path) -> None:
+        job = make_job(tmp_path, 'spec.stopWhen.meanReturn="475"', "spec.environment.kwargs.max_episode_steps=10")
+        assert make_run(tmp_path, job).job() == job
+
+    def test_a_status_reads_back_equal(self, tmp_path: Path) -> None:
+        run = RunDirectory(tmp_path, "run")
+        status = JobStatus(attempt=3, restarts=2, failure=Failure(reason="LearnerFailed", message="m", attempt=2))
+        run.save_sockets("/tmp/x")
+        run.save_status(status)
+        assert (run.status(), run.sockets()) == (status, "/tmp/x")
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", '{"status": {"attempt": "three"}}'])
+    def test_a_damaged_state_is_refused_with_a_way_out(self, text: str, tmp_path: Path) -> None:
+        (tmp_path / "state.json").write_text(text)
+        with pytest.raises(RunDirectoryError, match=r"run: state.json is damaged .*; delete it to go on"):
+            RunDirectory(tmp_path, "run").status()
+
+    def test_the_lock_keeps_a_second_runner_out_until_the_first_has_left(self, tmp_path: Path) -> None:
+        first, second = RunDirectory(tmp_path / "run", "run"), RunDirectory(tmp_path / "run", "run")
+        with first.lock(), pytest.raises(RunDirectoryError, match="in use by another stepstream run"), second.lock():
+            pass
+        with second.lock():
+            pass
+
+    def test_old_runs_are_moved_aside_under_the_first_free_number(self, tmp_path: Path) -> None:
+        (tmp_path / "run.1").mkdir()
+        assert make_run(tmp_path, make_job(tmp_path)).move_aside() == tmp_path / "run.2"
+        assert (tmp_path / "run.2" / "job.yaml").exists()
+
+    def test_a_path_that_cannot_be_written_to_is_said_to_be_so(self) -> None:
+        with (
+            pytest.raises(RunDirectoryError, match="/proc/run: cannot be written to"),
+            RunDirectory(Path("/proc/run"), "/proc/run").lock(),
+        ):
+            pass
+
+
+class TestSockets:
+    def test_the_directory_is_private_and_short_lived(self) -> None:
+        with socket_directory() as path:
+            assert Path(path).stat().st_mode & 0o777 == 0o700
+            assert len(path) < 40
+        assert not Path(path).exists()
+
+    def test_only_directories_of_ours_are_removed(self, tmp_path: Path) -> None:
+        for path in ("", str(tmp_path), "/tmp", "/tmp/../etc"):
+            remove_left_sockets(path)
+        assert tmp_path.exists()
+        with socket_directory() as path:
+            remove_left_sockets(path)
+            assert not Path(path).exists()
+
+
+class TestPlan:
+    def test_processes_are_the_containers_of_the_children(self, tmp_path: Path) -> None:
+        run = RunDirectory(tmp_path, "run")
+        plan = plan_processes(make_job(tmp_path), 3, place(run, Addresses(sockets="/s")), run)
+        [learner] = plan.learners
+        assert [spec.name for spec in plan.simulators] == ["cart-simulator-0", "cart-simulator-1"]
+        assert learner.command == ("python", "-m", "stepstream_trainer.learner")
+        assert learner.environment["STEPSTREAM_ATTEMPT"] == "3"
+        assert plan.simulators[0].environment["STEPSTREAM_LEARNER"] == learner.environment["STEPSTREAM_LISTEN"]
+        assert list(plan.files) == [str(tmp_path / "config" / "job.json")]
+
+    def test_ports_take_the_place_of_sockets(self, tmp_path: Path) -> None:
+        run = RunDirectory(tmp_path, "run")
+        addresses = Addresses(sockets="/s", stream_port=7071, http_port=9091)
+        plan = plan_processes(make_job(tmp_path), 1, place(run, addresses), run)
+        assert plan.learners[0].environment["STEPSTREAM_LISTEN"] == "127.0.0.1:7071"
+        assert plan.status_address == "127.0.0.1:9091"
+
+    def test_the_longest_socket_path_fits_into_the_kernels_107_bytes(self, tmp_path: Path) -> None:
+        run = RunDirectory(tmp_path, "run")
+        job = make_job(tmp_path, f"metadata.name={'n' * 40}", "spec.learners.environments=4096")
+        job = replace(job, spec=replace(job.spec, simulators=replace(job.spec.simulators, replicas=4096)))
+        with socket_directory() as sockets:
+            plan = plan_processes(job, 1, place(run, Addresses(sockets=sockets)), run)
+        longest = max(len(spec.environment["STEPSTREAM_HTTP"].removeprefix("unix:")) for spec in plan.simulators)
+        assert longest <= 107
+
+
+class TestBackoff:
+    def test_the_first_restart_is_all_but_at_once(self) -> None:
+        assert Backoff().after(0.0).delay_seconds(jitter=0.5) < 0.1
+
+    @given(lives=st.lists(st.floats(0, 100), max_size=60), jitter=st.floats(0, 1, exclude_max=True))
+    def test_no_delay_is_longer_than_the_longest(self, lives: list[float], jitter: float) -> None:
+        backoff = Backoff()
+        for lived in lives:
+            backoff = backoff.after(lived)
+        assert 0 < backoff.delay_seconds(jitter) <= LONGEST_SECONDS
+
+    def test_short_lives_in_a_row_double_the_delay_and_a_sound_one_forgives_them(self) -> None:
+        backoff = Backoff().after(0.0).after(0.0).after(0.0)
+        assert backoff.delay_seconds(0.0) == pytest.approx(4 * Backoff().after(0.0).delay_seconds(0.0))
+        assert backoff.after(SOUND_LIFE_SECONDS).delay_seconds(0.0) == Backoff().delay_seconds(0.0)
+
+
+class TestFigures:
+    def test_a_learners_answer_is_read_whole(self) -> None:
+        figures = parse_figures(learner_answer())
+        assert (figures.steps, figures.frames, figures.percent, figures.episode_return) == (500, 2000, 50.0, 12.5)
+        assert (figures.checkpoint_step, figures.checkpoint_time) == (400, 1_700_000_000.0)
+
+    def test_fractions_are_of_the_time_between_two_answers(self) -> None:
+        fractions = PhaseFractions()
+        fractions.add(parse_figures(learner_answer(wait=10.0, optimise=10.0)), 0.0)
+        fractions.add(parse_figures(learner_answer(wait=13.0, optimise=11.0)), 4.0)
+        assert fractions.latest()["wait"] == 0.75
+
+    def test_a_new_attempt_begins_new_fractions(self) -> None:
+        fractions = PhaseFractions()
+        fractions.add(parse_figures(learner_answer(wait=10.0)), 0.0)
+        fractions.add(parse_figures(learner_answer(attempt=2, wait=1.0)), 1.0)
+        assert fractions.latest() == {}
+
+    @given(count=st.integers(1, 2000))
+    def test_the_history_of_returns_stays_short_and_keeps_its_beginning(self, count: int) -> None:
+        history = ReturnHistory()
+        for value in range(count):
+            history.add(float(value))
+        assert history.points[0] == 0.0
+        assert len(history.points) <= HISTORY_POINTS
+        assert history.points == sorted(history.points)
+
+    @pytest.mark.parametrize(("values", "bars"), [([], ""), ([3.0, 3.0], "▁▁"), ([0.0, 7.0, 3.5], "▁█▄")])
+    def test_a_sparkline_runs_from_the_lowest_to_the_highest(self, values: list[float], bars: str) -> None:
+        assert sparkline(values) == bars
+
+
+def make_view(figures: Figures | None = None, *, unix_time: float = 1_700_000_012.0, phase: str = "Running") -> RunView:
+    return RunView(
+        title="cart",
+        directory="runs/cart",
+        phase=phase,
+        message="",
+        attempt=1,
+        elapsed_seconds=5.0,
+        unix_time=unix_time,
+        simulators_up=1,
+        simulators_wanted=2,
+        figures=figures,
+        fractions={"wait": 0.25, "inference": 0.25, "optimise": 0.5},
+    )
+
+
+class TestDisplay:
+    def test_a_line_says_all_that_matters(self) -> None:
+        assert line(make_view(parse_figures(learner_answer()))) == (
+            "Running, 500/1,000 steps (50.0%), 2,000 frames, 0 steps/s, return 12.50, lag 0, left ?, waiting 25%, "
+            "inference 25%, optimise 50%, simulators 1/2 up, checkpoint at 400, 12s ago"
+        )
+
+    def test_lines_come_at_intervals_and_at_changes_of_the_phase(self) -> None:
+        stream = io.StringIO()
+        display = LineDisplay(stream)
+        for seconds, phase in ((0.0, "Starting"), (1.0, "Starting"), (2.0, "Running"), (2.0 + LINE_SECONDS, "Running")):
+            display.show(make_view(unix_time=seconds, phase=phase))
+        assert [text.split()[1] for text in stream.getvalue().splitlines()] == ["Starting,", "Running,", "Running,"]
+
+    @pytest.mark.parametrize(
+        ("seconds", "text"), [(None, "?"), (9.9, "9s"), (252.0, "4m 12s"), (3780.0, "1h 03m"), (360_000.0, "100h 00m")]
+    )
+    def test_durations_are_short(self, seconds: float | None, text: str) -> None:
+        assert duration(seconds) == text
+
+
+def status_with(kind: ConditionType, **fields: Any) -> JobStatus:
+    condition = Condition(
+        type=kind, status=ConditionStatus.True_, last_transition_time="2026-01-01T00:00:00Z", reason="R"
+    )
+    return JobStatus(conditions=(condition,), **fields)
+
+
+class TestEnding:
+    @pytest.mark.parametrize(
+        ("kind", "code"), [(ConditionType.Complete, 0), (ConditionType.Failed, 1), (ConditionType.Suspended, 130)]
+    )
+    def test_the_exit_code_says_how_it_ended(self, kind: ConditionType, code: int) -> None:
+        assert exit_code(status_with(kind)) == code
+
+    def test_of_invalid_input_only_the_learners_sentence_is_said(self, tmp_path: Path) -> None:
+        failure = Failure(
+            reason=INVALID_INPUT, message="learner failed with exit code 78: x", log="12:00 y\nthe cause\n"
+        )
+        status = status_with(ConditionType.Failed, message=failure.message, failure=failure)
+        assert next(last_words(status, RunDirectory(tmp_path, "run"), "", 1.0)) == "run: failed: the cause"
+
+    def test_a_complete_run_tells_its_steps_and_its_return(self, tmp_path: Path) -> None:
+        (tmp_path / "metrics.jsonl").write_text('{"steps": 20480, "episodeReturn": 90.012}\n{"steps": 2')
+        words = last_words(status_with(ConditionType.Complete), RunDirectory(tmp_path, "run"), "", 86.0)
+        assert next(words) == "run: complete after 1m 26s: 20,480 steps, mean return 90.01"
