@@ -78,14 +78,18 @@ def _parse_spec(given: object) -> TrainingJobSpec:
 
 def _resolve_async_names(spec: object) -> tuple[object, list[FieldError]]:
     """A3C and APPO imply mode Async; the API server's default, Auto, gives way to it."""
-    algorithm = spec.get("algorithm") if isinstance(spec, Mapping) else None
-    if not isinstance(spec, Mapping) or not isinstance(algorithm, Mapping) or algorithm.get("name") not in ASYNC_NAMES:
+    if not isinstance(spec, Mapping) or not _is_async(spec.get("algorithm")):
         return spec, []
     if spec.get("mode") == Mode.Sync:
         return spec, [FieldError(path="spec.mode", problem=ASYNC_ONLY)]
     if spec.get("mode") in (None, Mode.Auto):
         return {**spec, "mode": Mode.Async.value}, []
     return spec, []
+
+
+def _is_async(algorithm: object) -> bool:
+    name = algorithm.get("name") if isinstance(algorithm, Mapping) else None
+    return isinstance(name, str) and name in ASYNC_NAMES
 
 
 def _kind_errors(manifest: Mapping[str, Any]) -> Iterator[FieldError]:

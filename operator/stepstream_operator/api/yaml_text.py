@@ -51,16 +51,13 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.012345
 
 def read_documents(text: str) -> list[YamlDocument]:
     """All documents of a text that are not empty. Raises `YamlError`."""
-    loader = _Loader(text)
     try:
-        return list(_documents(loader))
+        return list(_documents(_Loader(text)))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise YamlError(problem=f"is not YAML: {error.problem}", line=line) from error
     except yaml.YAMLError as error:
         raise YamlError(problem=f"is not YAML: {error}") from error
-    finally:
-        loader.dispose()
 
 
 def read_value(text: str) -> Any:

@@ -217,7 +217,7 @@ def _unquoted(given: object) -> str:
     """A hint for a number or boolean written in quotes."""
     if not isinstance(given, str):
         return ""
-    looks_right = re.fullmatch(r"-?[0-9]+(\.[0-9]+)?|true|false", given)
+    looks_right = re.fullmatch(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?|true|false", given)
     return f"write {given} without quotes" if looks_right else ""
 
 

@@ -114,6 +114,7 @@ SUPPORT_RULE = CrossRule(
     field="valueMaximum",
     message="must be above valueMinimum",
     holds=lambda parameters: parameters.value_minimum < parameters.value_maximum,
+    value=lambda parameters: parameters.value_maximum,
     cel="self.?valueMinimum.orValue(-10.0) < self.?valueMaximum.orValue(10.0)",
 )
 
