@@ -26,8 +26,8 @@ def interpreter() -> Path:
         print(f"Installing the peers into {home}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
         _share(python, site_packages)
-        install = [python, "-m", "pip", "install", "--quiet", "--requirement", requirements]
-        subprocess.run([*install, "--constraint", ROOT / "constraints.txt"], check=True)
+        install = [str(python), "-m", "pip", "install", "--quiet", "--requirement", str(requirements)]
+        subprocess.run([*install, "--constraint", str(ROOT / "constraints.txt")], check=True)
         ready.touch()
     return python
 

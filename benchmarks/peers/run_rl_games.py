@@ -14,8 +14,8 @@ from typing import Any
 from rl_games.common.algo_observer import AlgoObserver
 from rl_games.torch_runner import Runner
 
-from benchmarks.peers.settings import SETTINGS
-from benchmarks.peers.timeline import report
+from benchmarks.settings import SETTINGS
+from benchmarks.timeline import report
 
 
 class ReportCycles(AlgoObserver):

@@ -15,8 +15,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_atari_env
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecFrameStack
 
-from benchmarks.peers.settings import SETTINGS
-from benchmarks.peers.timeline import report
+from benchmarks.settings import SETTINGS
+from benchmarks.timeline import report
 
 VECTOR_ENVS = {"dummy": DummyVecEnv, "subproc": SubprocVecEnv}
 

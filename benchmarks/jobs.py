@@ -1,0 +1,55 @@
+"""The job that Stepstream is measured with: the common settings as a TrainingJob."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.settings import SETTINGS
+from stepstream_operator.api import load_job
+from stepstream_operator.children import cluster_placement, desired_children
+from stepstream_operator.children.process import files
+from stepstream_trainer.config import TrainerConfig, load_trainer_config
+
+ENDLESS = 2_000_000_000
+
+
+def manifest(algorithm: str, environments: int) -> dict[str, Any]:
+    """Everything that the settings do not say is the default."""
+    parameters: dict[str, Any] = {"horizon": SETTINGS.a2c_horizon}
+    if algorithm == "PPO":
+        parameters = {
+            "horizon": SETTINGS.ppo_horizon,
+            "minibatchSize": SETTINGS.ppo_minibatch,
+            "epochs": SETTINGS.ppo_epochs,
+        }
+    return {
+        "apiVersion": "stepstream.dev/v1alpha1",
+        "kind": "TrainingJob",
+        "metadata": {"name": "benchmark"},
+        "spec": {
+            "environment": {"id": SETTINGS.game},
+            "algorithm": {"name": algorithm, "parameters": parameters},
+            "mode": "Sync",
+            "totalSteps": ENDLESS,
+            "learners": {"environments": environments},
+            "simulators": {"replicas": 1},
+        },
+    }
+
+
+def write_job(path: Path, algorithm: str, environments: int) -> None:
+    path.write_text(yaml.safe_dump(manifest(algorithm, environments)))
+
+
+def trainer_config(algorithm: str, environments: int) -> TrainerConfig:
+    """The configuration that a learner of the job reads, by the same way as in a cluster."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "job.yaml")
+        write_job(path, algorithm, environments)
+        job = load_job(path)
+        (text,) = files(desired_children(job, 1, cluster_placement(job, tls=False))).values()
+        path.write_text(json.dumps(json.loads(text)))
+        return load_trainer_config(path)
