@@ -1,126 +1,233 @@
-"""Leases: every slot in at most one, all of them served in the end, moved only when their episodes end."""
+"""The lease table alone: rules as sentences, invariants under any order of events."""
+
+import itertools
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from stepstream_trainer.learner.leases import Grant, LeaseTable, StaleIncarnationError
 
-PATIENCE_SECONDS = 3.0
+PATIENCE = 3.0
 
 
-def table(*, groups: int = 2, size: int = 8, expected: int = 2) -> LeaseTable:
+def table_of(num_slots: int = 8, *, groups: int = 1, expected: int = 1, max_lease_slots: int = 64) -> LeaseTable:
+    size = num_slots // groups
     ranges = [range(group * size, (group + 1) * size) for group in range(groups)]
-    return LeaseTable(ranges, expected=expected, patience_seconds=PATIENCE_SECONDS)
+    return LeaseTable(ranges, expected=expected, max_lease_slots=max_lease_slots, patience_seconds=PATIENCE)
 
 
-def serve_until_quiet(leases: LeaseTable, simulators: list[str], now: float, first_stream: int = 0) -> list[Grant]:
-    """Each simulator keeps one spare offer open, as real ones do, until nothing more is granted."""
-    granted: list[Grant] = []
-    streams = first_stream
-    spare: dict[str, int] = {}
-    while True:
-        for simulator in simulators:
-            if simulator not in spare:
-                leases.offer(streams, simulator, 1, now)
-                spare[simulator] = streams
-                streams += 1
-        new = leases.grants(now)
-        if not new:
-            return granted
-        granted += new
-        taken = {grant.stream for grant in new}
-        spare = {simulator: stream for simulator, stream in spare.items() if stream not in taken}
+def slots_of(grants: list[Grant]) -> list[tuple[int, ...]]:
+    return [grant.slots for grant in grants]
 
 
-def test_expected_simulators_share_each_group_evenly() -> None:
-    granted = serve_until_quiet(table(expected=2), ["a", "b"], now=0.0)
-    assert sorted((grant.group, len(grant.slots)) for grant in granted) == [(0, 4), (0, 4), (1, 4), (1, 4)]
+def release_all(table: LeaseTable, stream: int, now: float = 0.0) -> None:
+    """Every episode of the lease whose slot is to leave ends."""
+    for slot in sorted(table.leaving(stream)):
+        table.released(stream, slot, now)
 
 
-def test_slots_of_simulators_that_do_not_come_go_to_those_present_after_a_while() -> None:
-    leases = table(expected=4)
-    served = serve_until_quiet(leases, ["a"], now=0.0)
-    assert sum(len(grant.slots) for grant in served) == 4
-    serve_until_quiet(leases, ["a"], now=PATIENCE_SECONDS, first_stream=100)
-    assert leases.leased == 16
+def test_one_simulator_gets_one_lease_of_each_group() -> None:
+    table = table_of(8, groups=2)
+    table.offer(0, "a", 1, 0.0)
+    assert [(grant.group, grant.slots) for grant in table.grants(0.0)] == [(0, (0, 1, 2, 3))]
+    table.offer(1, "a", 1, 0.0)
+    assert [(grant.group, grant.slots) for grant in table.grants(0.0)] == [(1, (4, 5, 6, 7))]
+    table.offer(2, "a", 1, 0.0)
+    assert table.grants(100.0) == []
 
 
-def test_a_lost_stream_frees_its_slots_for_the_next_offer() -> None:
-    leases = table(groups=1, expected=1)
-    (grant,) = serve_until_quiet(leases, ["a"], now=0.0)
-    leases.ended(grant.stream, now=1.0)
-    leases.offer(99, "b", 1, 1.0)
-    assert {slot for new in leases.grants(1.0 + PATIENCE_SECONDS) for slot in new.slots} == set(range(8))
+def test_each_expected_simulator_gets_its_share_whoever_comes_first() -> None:
+    table = table_of(8, expected=4)
+    for stream, name in enumerate("abcd"):
+        table.offer(stream, name, 1, 0.0)
+        assert slots_of(table.grants(0.0)) == [(2 * stream, 2 * stream + 1)]
 
 
-def test_a_newcomer_gets_its_share_as_episodes_end_and_not_before() -> None:
-    leases = table(groups=1, expected=1)
-    (grant,) = serve_until_quiet(leases, ["a"], now=0.0)
-    leases.expected = 2
-    leases.offer(99, "b", 1, 1.0)
-    assert leases.grants(1.0) == []
-    leaving = leases.leaving(grant.stream)
-    assert len(leaving) == 4
-    staying = [slot for slot in range(8) if slot not in leaving]
-    assert leases.episodes_ended(grant.stream, staying, 2.0) == []
-    assert leases.episodes_ended(grant.stream, leaving, 2.0) == leaving
-    assert [new.slots for new in leases.grants(2.0)] == [tuple(leaving)]
+def test_slots_of_a_simulator_that_does_not_come_go_to_the_others_when_patience_ends() -> None:
+    table = table_of(8, expected=2)
+    table.offer(0, "a", 1, 0.0)
+    table.offer(1, "a", 1, 0.0)
+    assert slots_of(table.grants(0.0)) == [(0, 1, 2, 3)]
+    assert table.grants(PATIENCE - 0.1) == []
+    assert slots_of(table.grants(PATIENCE)) == [(4, 5, 6, 7)]
 
 
-def test_a_later_start_of_a_simulator_ends_its_earlier_leases() -> None:
-    leases = table(groups=1, expected=1)
-    (grant,) = serve_until_quiet(leases, ["a"], now=0.0)
-    assert grant.stream in leases.offer(50, "a", 2, 1.0)
-    assert leases.leased == 0
-    with pytest.raises(StaleIncarnationError):
-        leases.offer(51, "a", 1, 1.0)
+def test_a_replacement_gets_the_lost_slots_at_once() -> None:
+    table = table_of(8, expected=2)
+    for stream, name in enumerate(["a", "b", "a", "b"]):
+        table.offer(stream, name, 1, 0.0)
+    table.grants(0.0)
+    table.ended(0, 10.0)
+    table.ended(2, 10.0)
+    assert table.grants(10.0) == []
+    table.offer(4, "a", 2, 10.5)
+    assert slots_of(table.grants(10.5)) == [(0, 1, 2, 3)]
 
 
-class AnyOrder(RuleBasedStateMachine):
-    """Offers, ends, grants and moves in any order."""
+def test_a_new_simulator_is_promised_slots_that_follow_at_their_episode_ends() -> None:
+    table = table_of(4)
+    table.offer(0, "a", 1, 0.0)
+    table.grants(0.0)
+    table.offer(1, "b", 1, 0.0)
+    [grant] = table.grants(0.0)
+    assert grant == Grant(stream=1, group=0, slots=(2, 3), promised=True)
+    assert table.leaving(0) == {2, 3}
+    assert table.released(0, 3, 1.0) == 1
+    assert table.num_leased == 4
+    assert table.leaving(0) == {2}
 
-    streams = Bundle("streams")
+
+def test_a_lease_that_is_half_vacant_gives_way_to_a_smaller_one_of_the_same_simulator() -> None:
+    table = table_of(4)
+    table.offer(0, "a", 1, 0.0)
+    table.grants(0.0)
+    table.offer(1, "b", 1, 0.0)
+    table.offer(2, "a", 1, 0.0)
+    table.grants(0.0)
+    release_all(table, 0)
+    assert table.grants(1.0) == [Grant(stream=2, group=0, slots=(0, 1), promised=True)]
+    release_all(table, 0)
+    assert table.spent() == [0]
+
+
+def test_a_promise_is_kept_by_nobody_when_the_one_who_got_it_is_lost() -> None:
+    table = table_of(4)
+    table.offer(0, "a", 1, 0.0)
+    table.grants(0.0)
+    table.offer(1, "b", 1, 0.0)
+    table.grants(0.0)
+    table.ended(1, 1.0)
+    assert table.released(0, 2, 2.0) is None
+    assert table.num_leased == 3
+
+
+def test_a_promise_ends_when_the_lease_that_should_keep_it_is_lost() -> None:
+    table = table_of(4)
+    table.offer(0, "a", 1, 0.0)
+    table.grants(0.0)
+    table.offer(1, "b", 1, 0.0)
+    table.grants(0.0)
+    table.ended(0, 1.0)
+    assert table.spent() == [1]
+
+
+def test_a_simulator_that_started_earlier_is_refused() -> None:
+    table = table_of()
+    table.offer(0, "a", 2, 0.0)
+    with pytest.raises(StaleIncarnationError, match="started later"):
+        table.offer(1, "a", 1, 0.0)
+
+
+def test_a_restarted_simulator_ends_the_streams_of_its_earlier_life() -> None:
+    table = table_of(4)
+    table.offer(0, "a", 1, 0.0)
+    table.grants(0.0)
+    table.offer(1, "a", 1, 0.0)
+    assert table.offer(2, "a", 2, 1.0) == [1, 0]
+    assert slots_of(table.grants(1.0)) == [(0, 1, 2, 3)]
+
+
+def test_no_lease_is_larger_than_a_message_can_carry() -> None:
+    table = table_of(8, max_lease_slots=3)
+    for stream in range(4):
+        table.offer(stream, "a", 1, 0.0)
+    grants = [grant for _ in range(3) for grant in table.grants(0.0)]
+    assert slots_of(grants) == [(0, 1, 2), (3, 4, 5), (6, 7)]
+
+
+class LeaseMachine(RuleBasedStateMachine):
+    """Simulators come, go, are restarted; episodes end; time passes."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.leases = table(expected=3)
+        self.table = table_of(12, groups=2, expected=3, max_lease_slots=5)
         self.now = 0.0
-        self.numbers = 0
-        self.held: dict[int, set[int]] = {}
+        self.streams = itertools.count()
+        self.open: dict[int, tuple[str, int]] = {}
+        self.leases: dict[int, Grant] = {}
+        self.served: dict[int, set[int]] = {}
+        self.incarnation = dict.fromkeys("abcd", 1)
 
-    @rule(target=streams, simulator=st.sampled_from("abcde"))
-    def offer(self, simulator: str) -> int:
-        self.numbers += 1
-        self.leases.offer(self.numbers, simulator, 1, self.now)
-        return self.numbers
-
-    @rule(stream=consumes(streams))
     def end(self, stream: int) -> None:
-        self.leases.ended(stream, self.now)
-        self.held.pop(stream, None)
+        self.table.ended(stream, self.now)
+        self.open.pop(stream, None)
+        self.leases.pop(stream, None)
+        self.served.pop(stream, None)
 
-    @rule(seconds=st.floats(0, 5))
-    def grant(self, seconds: float) -> None:
+    @rule(name=st.sampled_from("abcd"))
+    def offers(self, name: str) -> None:
+        if any(name == other and stream not in self.leases for stream, (other, _) in self.open.items()):
+            return  # one spare offer is all that a simulator keeps
+        stream = next(self.streams)
+        self.table.offer(stream, name, self.incarnation[name], self.now)
+        self.open[stream] = (name, self.incarnation[name])
+        self.grant()
+
+    @rule(name=st.sampled_from("abcd"))
+    def restarts(self, name: str) -> None:
+        self.incarnation[name] += 1
+        stream = next(self.streams)
+        for outlived in self.table.offer(stream, name, self.incarnation[name], self.now):
+            self.end(outlived)
+        assert not any(name == other for other, _ in self.open.values())
+        self.open[stream] = (name, self.incarnation[name])
+        self.grant()
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def loses_a_stream(self, data: st.DataObject) -> None:
+        self.end(data.draw(st.sampled_from(sorted(self.open))))
+        self.grant()
+
+    @precondition(lambda self: any(self.table.leaving(stream) for stream in self.leases))
+    @rule(data=st.data())
+    def ends_an_episode(self, data: st.DataObject) -> None:
+        candidates = [(stream, slot) for stream in self.leases for slot in sorted(self.table.leaving(stream))]
+        stream, slot = data.draw(st.sampled_from(candidates))
+        receiver = self.table.released(stream, slot, self.now)
+        self.served[stream].remove(slot)
+        if receiver is not None:
+            self.served[receiver].add(slot)
+        self.grant()
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, 5.0]))
+    def waits(self, seconds: float) -> None:
         self.now += seconds
-        for grant in self.leases.grants(self.now):
-            assert grant.stream not in self.held
-            self.held[grant.stream] = set(grant.slots)
+        self.grant()
 
-    @rule(stream=streams, slots=st.sets(st.integers(0, 15)))
-    def episodes_end(self, stream: int, slots: set[int]) -> None:
-        ended = slots & self.held.get(stream, set())
-        leaving = set(self.leases.leaving(stream))
-        moved = set(self.leases.episodes_ended(stream, sorted(ended), self.now))
-        assert moved == ended & leaving
-        self.held.get(stream, set()).difference_update(moved)
+    def grant(self) -> None:
+        for grant in self.table.grants(self.now):
+            assert grant.stream in self.open
+            assert grant.stream not in self.leases
+            assert len(grant.slots) <= 5
+            self.leases[grant.stream] = grant
+            self.served[grant.stream] = set() if grant.promised else set(grant.slots)
+        for stream in self.table.spent():
+            assert not self.served[stream]
+            self.end(stream)
 
     @invariant()
     def every_slot_is_in_at_most_one_lease(self) -> None:
-        held = [slot for slots in self.held.values() for slot in slots]
-        assert len(held) == len(set(held)) == self.leases.leased
+        served = [slot for slots in self.served.values() for slot in slots]
+        assert len(served) == len(set(served)) == self.table.num_leased
+
+    @invariant()
+    def slots_are_promised_only_to_lanes_that_wait_for_them(self) -> None:
+        for stream in self.leases:
+            for slot in self.table.leaving(stream):
+                receiver = self.table.receiver_of(slot)
+                assert receiver is None or (receiver != stream and slot in self.leases[receiver].slots)
+
+    @rule()
+    def outlasts_its_patience(self) -> None:
+        offered = any(stream not in self.leases for stream in self.open)
+        before = self.table.num_leased
+        self.now += PATIENCE
+        self.grant()
+        assert self.table.num_leased > before or before == 12 or not offered
 
 
-TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = settings(max_examples=60, deadline=None)
+TestLeases = LeaseMachine.TestCase
+TestLeases.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

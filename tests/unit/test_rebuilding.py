@@ -4,16 +4,9 @@ import numpy as np
 import pytest
 
 from stepstream_trainer.config import EnvironmentConfig, parse
+from stepstream_trainer.rows import START, TERMINATED, TRUNCATED, VACANT, Rows
 from stepstream_trainer.simulator.environments import EnvironmentRefusedError, make_batch
-from stepstream_trainer.simulator.episodes import (
-    START,
-    TERMINATED,
-    TRUNCATED,
-    VACANT,
-    LeasedEpisodes,
-    RowArrays,
-    SlotStart,
-)
+from stepstream_trainer.simulator.episodes import LeasedEpisodes, SlotStart
 
 PONG = {"id": "ALE/Pong-v5", "atari": {"stickyActionProbability": "0.25", "maxEpisodeSteps": 25}}
 CARTPOLE = {"id": "CartPole-v1", "deterministic": True}
@@ -35,13 +28,13 @@ def action_of(step: int, slot: int) -> int:
     return (step * 7 + slot * 3) // 4 % 2
 
 
-def play(episodes: LeasedEpisodes, slots: list[int], steps: range) -> list[RowArrays]:
+def play(episodes: LeasedEpisodes, slots: list[int], steps: range) -> list[Rows]:
     actions = [np.array([action_of(step, slot) for slot in slots], np.int32) for step in steps]
     return [copy(episodes.rebuild()), *(copy(episodes.step(action)) for action in actions)]
 
 
-def copy(rows: RowArrays) -> RowArrays:
-    return RowArrays(
+def copy(rows: Rows) -> Rows:
+    return Rows(
         observation=rows.observation.copy(),
         reward=rows.reward.copy(),
         flags=rows.flags.copy(),
@@ -49,11 +42,11 @@ def copy(rows: RowArrays) -> RowArrays:
     )
 
 
-def lane(rows: list[RowArrays], index: int) -> list[tuple[bytes, float, int]]:
+def lane(rows: list[Rows], index: int) -> list[tuple[bytes, float, int]]:
     return [(row.observation[index].tobytes(), float(row.reward[index]), int(row.flags[index])) for row in rows]
 
 
-def history_of(rows: list[RowArrays], index: int, slot: int) -> tuple[int, list[int]]:
+def history_of(rows: list[Rows], index: int, slot: int) -> tuple[int, list[int]]:
     """Number of the episode that lane is in after these rows, and its actions so far."""
     episode, actions = 0, []
     for step, row in enumerate(rows[1:]):
@@ -115,7 +108,7 @@ def test_a_released_slot_finishes_its_episode_and_is_vacant_afterwards() -> None
 
 REFUSED = {
     "no such game": ({"id": "ALE/Pongg-v5"}, "did you mean ALE/Pong-v5"),
-    "no such environment": ({"id": "CartPol-v1"}, "spec.environment: CartPol-v1 could not be made"),
+    "no such environment": ({"id": "CartPol-v1"}, "there is no environment CartPol-v1: Environment `CartPol` doesn't exist. Did you mean: `CartPole`"),
     "continuous actions": ({"id": "Pendulum-v1"}, "supported are Box and Discrete observations with Discrete actions"),
     "tuple observations": ({"id": "Blackjack-v1"}, "Tuple observations; supported are"),
     "no such module": (

@@ -17,8 +17,9 @@ from stepstream_trainer.config import ConfigurationErrors, EnvironmentConfig, Tr
 from stepstream_trainer.learner.checkpoint import CheckpointError, CheckpointStore, Manifest, State
 from stepstream_trainer.learner.frames import FrameStack
 from stepstream_trainer.learner.observing import observing
+from stepstream_trainer.rows import Array, Spaces
 from stepstream_trainer.seeding import episode_seed, uniforms
-from stepstream_trainer.simulator.environments import Array, EnvironmentBatch, Spaces, make_batch
+from stepstream_trainer.simulator.environments import EnvironmentBatch, make_batch
 
 EVALUATION_SLOT = 1 << 32
 """Global slot of an evaluation's first episode: far above any that trains, so that no seed is shared with training."""

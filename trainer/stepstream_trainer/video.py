@@ -19,8 +19,9 @@ from stepstream_trainer.agent import NoAgentError, Player, Run, in_colour, load_
 from stepstream_trainer.config import contract
 from stepstream_trainer.evaluate import at_least_one
 from stepstream_trainer.learner.checkpoint import CheckpointError
+from stepstream_trainer.rows import Array
 from stepstream_trainer.simulator.atari import AtariBatch
-from stepstream_trainer.simulator.environments import Array, EnvironmentRefusedError, make_batch
+from stepstream_trainer.simulator.environments import EnvironmentRefusedError, make_batch
 from stepstream_trainer.simulator.gymnasium_envs import GymnasiumBatch
 
 ATARI_FRAMES_PER_SECOND = 60

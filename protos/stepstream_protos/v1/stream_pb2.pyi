@@ -73,20 +73,20 @@ class Rows(_message.Message):
     def __init__(self, observation: _Optional[bytes] = ..., reward: _Optional[bytes] = ..., flags: _Optional[bytes] = ..., final_observation: _Optional[bytes] = ...) -> None: ...
 
 class LearnerMessage(_message.Message):
-    __slots__ = ("sequence", "lease", "actions", "job_over", "keep_offering")
+    __slots__ = ("sequence", "lease", "actions", "job_over", "heartbeat")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     LEASE_FIELD_NUMBER: _ClassVar[int]
     ACTIONS_FIELD_NUMBER: _ClassVar[int]
     JOB_OVER_FIELD_NUMBER: _ClassVar[int]
-    KEEP_OFFERING_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     lease: Lease
     actions: Actions
     job_over: JobOver
-    keep_offering: KeepOffering
-    def __init__(self, sequence: _Optional[int] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., actions: _Optional[_Union[Actions, _Mapping]] = ..., job_over: _Optional[_Union[JobOver, _Mapping]] = ..., keep_offering: _Optional[_Union[KeepOffering, _Mapping]] = ...) -> None: ...
+    heartbeat: Heartbeat
+    def __init__(self, sequence: _Optional[int] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., actions: _Optional[_Union[Actions, _Mapping]] = ..., job_over: _Optional[_Union[JobOver, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
 
-class KeepOffering(_message.Message):
+class Heartbeat(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
@@ -103,21 +103,33 @@ class Lease(_message.Message):
     def __init__(self, group: _Optional[int] = ..., slots: _Optional[_Iterable[_Union[SlotLease, _Mapping]]] = ...) -> None: ...
 
 class SlotLease(_message.Message):
-    __slots__ = ("slot", "global_slot", "episode", "actions")
+    __slots__ = ("slot", "global_slot", "episode", "actions", "later")
     SLOT_FIELD_NUMBER: _ClassVar[int]
     GLOBAL_SLOT_FIELD_NUMBER: _ClassVar[int]
     EPISODE_FIELD_NUMBER: _ClassVar[int]
     ACTIONS_FIELD_NUMBER: _ClassVar[int]
+    LATER_FIELD_NUMBER: _ClassVar[int]
     slot: int
     global_slot: int
     episode: int
     actions: bytes
-    def __init__(self, slot: _Optional[int] = ..., global_slot: _Optional[int] = ..., episode: _Optional[int] = ..., actions: _Optional[bytes] = ...) -> None: ...
+    later: bool
+    def __init__(self, slot: _Optional[int] = ..., global_slot: _Optional[int] = ..., episode: _Optional[int] = ..., actions: _Optional[bytes] = ..., later: _Optional[bool] = ...) -> None: ...
 
 class Actions(_message.Message):
-    __slots__ = ("action", "release")
+    __slots__ = ("action", "release", "adopt")
     ACTION_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
+    ADOPT_FIELD_NUMBER: _ClassVar[int]
     action: bytes
     release: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, action: _Optional[bytes] = ..., release: _Optional[_Iterable[int]] = ...) -> None: ...
+    adopt: _containers.RepeatedCompositeFieldContainer[Adoption]
+    def __init__(self, action: _Optional[bytes] = ..., release: _Optional[_Iterable[int]] = ..., adopt: _Optional[_Iterable[_Union[Adoption, _Mapping]]] = ...) -> None: ...
+
+class Adoption(_message.Message):
+    __slots__ = ("slot", "episode")
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    EPISODE_FIELD_NUMBER: _ClassVar[int]
+    slot: int
+    episode: int
+    def __init__(self, slot: _Optional[int] = ..., episode: _Optional[int] = ...) -> None: ...

@@ -15,7 +15,6 @@ from stepstream_trainer.http import CannotListenError
 from stepstream_trainer.learner.assembly import Learner, Settings, UnsupportedJobError
 from stepstream_trainer.learner.checkpoint import CheckpointError
 from stepstream_trainer.learner.identity import OtherJobError
-from stepstream_trainer.learner.ingest import CannotServeError
 from stepstream_trainer.learner.loop import Outcome
 from stepstream_trainer.logs import configure_logs, get_log
 
@@ -48,7 +47,7 @@ def main() -> int:
         return _refuse(f"the environment variable {error.args[0]} is not set")
     except (ConfigurationErrors, UnsupportedJobError, OtherJobError, CheckpointError) as error:
         return _refuse(str(error))
-    except (CannotListenError, CannotServeError, OSError) as error:
+    except (CannotListenError, OSError) as error:
         return _refuse(str(error))
 
 

@@ -124,10 +124,10 @@ class Learner:
         precision = choose_precision(config.learner.precision)
         keep_freed_memory()
         network_input = observing(
-            config.environment, slots.observation.shape[1:], slots.observation.dtype, slots.num_categories
+            config.environment, slots.spaces.shape, slots.spaces.dtype, slots.spaces.num_categories
         )
         network = build_actor_critic(
-            network_input.network_input, slots.num_actions, seed=config.seed, precision=precision
+            network_input.network_input, slots.spaces.num_actions, seed=config.seed, precision=precision
         )
         window = config.stop_when.episodes if config.stop_when else DEFAULT_WINDOW
         episodes = EpisodeTracker(config.learner.environments, window)

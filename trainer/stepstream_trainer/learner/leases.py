@@ -1,15 +1,21 @@
-"""Which simulator serves which slots: a pure state machine; time and streams come in as arguments.
+"""Which simulator serves which slots: a pure state machine; streams, moves and time come in as arguments.
 
 A simulator offers streams; an offer that is granted slots is a lease until its stream ends. Every slot is in at most
-one lease. A simulator's fair share of a group: the group's slots divided by the simulators there are, or are expected.
-Slots beyond the share of those present wait a while for others to come, then go to whoever offers.
+one lease. A simulator's share of a group is the group's slots divided by the simulators there are, or are expected.
+
+    free slots       go to whoever serves less than its share; after `patience_seconds`, to anyone who offers
+    a new simulator  is granted a lease of slots that are still others'. Each follows when its episode ends: it is
+                     promised to the new lease, and the old one is to release it
+    a lease with half of its lanes vacant or more is promised, in the same way, to a smaller one of the same simulator,
+                     because a vacant lane costs its simulator as much as any other
 """
 
-from __future__ import annotations
-
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+Stream = int
+Slot = int
 
 
 class StaleIncarnationError(Exception):
@@ -20,144 +26,225 @@ class StaleIncarnationError(Exception):
 class Grant:
     """An offer becomes a lease."""
 
-    stream: int
+    stream: Stream
     group: int
-    slots: tuple[int, ...]
+    slots: tuple[Slot, ...]
+    promised: bool
+    """Whether all of the slots are still others', or all are free."""
 
 
 @dataclass(kw_only=True, slots=True)
-class _Stream:
+class _Offer:
     simulator: str
     incarnation: int
-    group: int = -1
-    slots: set[int] = field(default_factory=set)
-    leaving: set[int] = field(default_factory=set)
-    """Slots to move to another simulator when their episodes end."""
+
+
+@dataclass(kw_only=True, slots=True)
+class _Lease(_Offer):
+    group: int
+    num_lanes: int
+    slots: set[Slot] = field(default_factory=set)
+    promised: set[Slot] = field(default_factory=set)
+    """Slots that others are to release to this lease."""
+
+    @property
+    def is_spent(self) -> bool:
+        return not self.slots and not self.promised
 
 
 class LeaseTable:
     """`expected` is the number of simulators the job asks for; times are monotonic seconds. Not thread-safe."""
 
-    def __init__(self, groups: Sequence[range], *, expected: int, patience_seconds: float = 3.0) -> None:
-        self._groups = [set(group) for group in groups]
-        self._sizes = [len(group) for group in groups]
+    def __init__(
+        self,
+        groups: Sequence[range],
+        *,
+        expected: int,
+        max_lease_slots: int,
+        patience_seconds: float = 3.0,
+    ) -> None:
         self.expected = expected
+        self._groups = groups
+        self._max_lease_slots = max_lease_slots
         self._patience_seconds = patience_seconds
-        self._streams: dict[int, _Stream] = {}
+        self._offers: dict[Stream, _Offer] = {}
+        self._leases: dict[Stream, _Lease] = {}
         self._newest: dict[str, int] = {}
-        self._free_since = [math.inf] * len(groups)
+        self._free_since = {slot: math.inf for group in groups for slot in group}
+        """Free slots; patience with those that nobody has served yet begins with the first `grants`."""
+        self._leaving: dict[Slot, Stream | None] = {}
+        """Slots to be released at their episode's end, and the lease they are promised to; None when that one ended."""
 
-    def offer(self, stream: int, simulator: str, incarnation: int, now: float) -> list[int]:
+    def offer(self, stream: Stream, simulator: str, incarnation: int, now: float) -> list[Stream]:
         """A stream offers itself. Gives the streams of that simulator's earlier life, which end with this.
 
         Raises StaleIncarnationError.
         """
         if incarnation < self._newest.get(simulator, 0):
-            raise StaleIncarnationError(f"{simulator}: a later start of it is already known")
+            raise StaleIncarnationError(f"a process named {simulator} that started later is already known")
         self._newest[simulator] = incarnation
         outlived = [
             number
-            for number, other in self._streams.items()
+            for number, other in (*self._offers.items(), *self._leases.items())
             if other.simulator == simulator and other.incarnation < incarnation
         ]
         for number in outlived:
             self.ended(number, now)
-        self._streams[stream] = _Stream(simulator=simulator, incarnation=incarnation)
-        self._rebalance()
+        self._offers[stream] = _Offer(simulator=simulator, incarnation=incarnation)
         return outlived
 
-    def ended(self, stream: int, now: float) -> None:
-        """A stream is gone; its slots are free. Unknown streams are ignored: it may have ended before."""
-        gone = self._streams.pop(stream, None)
-        if gone is None:
-            return
-        if gone.slots:
-            self._free(gone.group, gone.slots, now)
-        self._rebalance()
-
-    def episodes_ended(self, stream: int, slots: Sequence[int], now: float) -> list[int]:
-        """Episodes of a lease ended; gives those of its slots that are free now. The lane is vacant from then on."""
-        lease = self._streams.get(stream)
+    def ended(self, stream: Stream, now: float) -> None:
+        """A stream is gone: its slots are free, what it was promised stays where it is. It may have ended before."""
+        self._offers.pop(stream, None)
+        lease = self._leases.pop(stream, None)
         if lease is None:
-            return []
-        moved = lease.leaving.intersection(slots)
-        lease.slots -= moved
-        lease.leaving -= moved
-        if moved:
-            self._free(lease.group, moved, now)
-        return sorted(moved)
+            return
+        for slot in lease.slots:
+            self._free_since[slot] = now
+            self._withdraw(slot)
+        for slot in lease.promised:
+            self._leaving[slot] = None
 
-    def leaving(self, stream: int) -> list[int]:
-        """Slots of a lease that are to move at their episodes' ends."""
-        lease = self._streams.get(stream)
-        return sorted(lease.leaving) if lease else []
+    def released(self, stream: Stream, slot: Slot, now: float) -> Stream | None:
+        """The episode of a slot that was to leave `stream` has ended. Gives the lease it now belongs to, if any."""
+        self._leases[stream].slots.remove(slot)
+        receiver = self._leaving.pop(slot)
+        if receiver is None:
+            self._free_since[slot] = now
+            return None
+        self._leases[receiver].promised.remove(slot)
+        self._leases[receiver].slots.add(slot)
+        return receiver
 
     def grants(self, now: float) -> list[Grant]:
-        """Turn offers into leases as far as there are free slots for them."""
-        granted = []
-        for group, free in enumerate(self._groups):
-            if not free:
-                continue
-            self._free_since[group] = min(self._free_since[group], now)
-            waited = now - self._free_since[group] >= self._patience_seconds
-            granted += list(self._grant_group(group, free, waited))
-            if not free:
-                self._free_since[group] = math.inf
+        """Turn offers into leases, as far as there are slots for them."""
+        for slot, since in self._free_since.items():
+            self._free_since[slot] = min(since, now)
+        granted: list[Grant] = []
+        for group, slots in enumerate(self._groups):
+            granted += self._grant_free(group, slots, now)
+            granted += self._promise_to_new(group, slots)
+            granted += self._shrink(group)
         return granted
 
-    @property
-    def leased(self) -> int:
-        """Slots that a simulator serves."""
-        return sum(self._sizes) - sum(len(free) for free in self._groups)
+    def spent(self) -> list[Stream]:
+        """Leases that serve nothing and never will."""
+        return [stream for stream, lease in self._leases.items() if lease.is_spent]
+
+    def receiver_of(self, slot: Slot) -> Stream | None:
+        """The lease that a slot is promised to."""
+        return self._leaving.get(slot)
+
+    def leaving(self, stream: Stream) -> set[Slot]:
+        """Slots of a lease that are to be released when their episodes end."""
+        return self._leases[stream].slots & self._leaving.keys()
 
     @property
-    def simulators(self) -> int:
+    def num_leased(self) -> int:
+        """Slots that some simulator serves."""
+        return sum(len(lease.slots) for lease in self._leases.values())
+
+    @property
+    def num_streams(self) -> int:
+        return len(self._offers) + len(self._leases)
+
+    @property
+    def num_simulators(self) -> int:
         """Simulators with an open stream."""
-        return len({stream.simulator for stream in self._streams.values()})
+        return len({stream.simulator for stream in (*self._offers.values(), *self._leases.values())})
 
-    def _grant_group(self, group: int, free: set[int], waited: bool) -> Iterator[Grant]:
+    def _grant_free(self, group: int, slots: range, now: float) -> list[Grant]:
         """Those who serve least come first."""
-        offers = [number for number, stream in self._streams.items() if not stream.slots and stream.group < 0]
-        offers.sort(key=lambda number: (self._served(self._streams[number].simulator, group), number))
-        for position, number in enumerate(offers):
-            stream = self._streams[number]
-            room = self._share(group) - self._served(stream.simulator, group)
-            if waited:
-                room = max(room, math.ceil(len(free) / (len(offers) - position)))
-            slots = sorted(free)[: max(0, room)]
-            if slots:
-                free.difference_update(slots)
-                stream.group, stream.slots = group, set(slots)
-                yield Grant(stream=number, group=group, slots=tuple(slots))
+        free = [slot for slot in slots if slot in self._free_since]
+        granted = []
+        for stream, load in self._offers_by_load(group) if free else []:
+            if taken := self._take(free, self._share(slots) - load):
+                granted.append(self._grant(stream, group, taken, promised=False))
+        orphans = [slot for slot in free if now - self._free_since[slot] >= self._patience_seconds]
+        offers = self._offers_by_load(group) if orphans else []
+        for position, (stream, _) in enumerate(offers):
+            if taken := self._take(orphans, math.ceil(len(orphans) / (len(offers) - position))):
+                granted.append(self._grant(stream, group, taken, promised=False))
+        return granted
 
-    def _share(self, group: int) -> int:
-        return math.ceil(self._sizes[group] / max(1, self.expected, self.simulators))
+    def _promise_to_new(self, group: int, slots: range) -> list[Grant]:
+        """To simulators that serve less than an even division gives, from those that serve more."""
+        if any(slot in self._free_since for slot in slots):
+            return []
+        fewest = len(slots) // max(1, self.num_simulators)
+        granted = []
+        for stream, load in self._offers_by_load(group):
+            wanted = min(fewest - load, self._max_lease_slots)
+            if chosen := self._surplus(group, keep=fewest, wanted=wanted):
+                granted.append(self._grant(stream, group, chosen, promised=True))
+        return granted
 
-    def _served(self, simulator: str, group: int) -> int:
-        """Slots of the group that the simulator serves and keeps."""
+    def _surplus(self, group: int, *, keep: int, wanted: int) -> list[Slot]:
+        """Up to `wanted` slots of simulators that keep at least `keep`, at each turn from the one that has most."""
+        leases = [lease for lease in self._leases.values() if lease.group == group]
+        homeless = sorted(slot for slot, receiver in self._leaving.items() if receiver is None)
+        chosen = [slot for slot in homeless if any(slot in lease.slots for lease in leases)][: max(0, wanted)]
+        staying: dict[str, list[Slot]] = {lease.simulator: [] for lease in leases}
+        for lease in leases:
+            staying[lease.simulator] += sorted(lease.slots - self._leaving.keys())
+        spare = {name: min(self._load(name, group) - keep, len(slots)) for name, slots in staying.items()}
+        while len(chosen) < wanted and max(spare.values(), default=0) > 0:
+            donor = max(spare, key=lambda name: (spare[name], name))
+            chosen.append(staying[donor].pop())
+            spare[donor] -= 1
+        return sorted(chosen)
+
+    def _shrink(self, group: int) -> list[Grant]:
+        """Leases of which half the lanes or more are vacant, none of them for long to come."""
+        granted = []
+        for lease in [*self._leases.values()]:
+            busy = lease.promised or any(slot in self._leaving for slot in lease.slots)
+            if lease.group != group or busy or not lease.slots or 2 * len(lease.slots) > lease.num_lanes:
+                continue
+            offer = next((stream for stream, other in self._offers.items() if other.simulator == lease.simulator), None)
+            if offer is not None:
+                granted.append(self._grant(offer, group, sorted(lease.slots), promised=True))
+        return granted
+
+    def _grant(self, stream: Stream, group: int, slots: list[Slot], *, promised: bool) -> Grant:
+        offer = self._offers.pop(stream)
+        lease = _Lease(simulator=offer.simulator, incarnation=offer.incarnation, group=group, num_lanes=len(slots))
+        self._leases[stream] = lease
+        (lease.promised if promised else lease.slots).update(slots)
+        for slot in slots:
+            if promised:
+                self._leaving[slot] = stream
+            else:
+                del self._free_since[slot]
+        return Grant(stream=stream, group=group, slots=tuple(slots), promised=promised)
+
+    def _withdraw(self, slot: Slot) -> None:
+        """Nobody will release the slot any more: its lease has ended."""
+        receiver = self._leaving.pop(slot, None)
+        if receiver is not None:
+            self._leases[receiver].promised.remove(slot)
+
+    def _offers_by_load(self, group: int) -> list[tuple[Stream, int]]:
+        """One offer of each simulator, the oldest, with the slots that the simulator serves; the least loaded first."""
+        first: dict[str, Stream] = {}
+        for stream, offer in self._offers.items():
+            first.setdefault(offer.simulator, stream)
+        loads = [(stream, self._load(simulator, group)) for simulator, stream in first.items()]
+        return sorted(loads, key=lambda entry: (entry[1], entry[0]))
+
+    def _load(self, simulator: str, group: int) -> int:
+        """Slots of the group that the simulator serves and keeps, or is promised."""
         return sum(
-            len(stream.slots) - len(stream.leaving)
-            for stream in self._streams.values()
-            if stream.simulator == simulator and stream.group == group
+            len(lease.promised) + sum(self._leaving.get(slot, stream) == stream for slot in lease.slots)
+            for stream, lease in self._leases.items()
+            if lease.simulator == simulator and lease.group == group
         )
 
-    def _free(self, group: int, slots: set[int], now: float) -> None:
-        self._groups[group] |= slots
-        self._free_since[group] = min(self._free_since[group], now)
+    def _share(self, slots: range) -> int:
+        return math.ceil(len(slots) / max(1, self.expected, self.num_simulators))
 
-    def _rebalance(self) -> None:
-        """Mark what simulators above their share must give to those below it, no more."""
-        for group, free in enumerate(self._groups):
-            share = self._share(group)
-            served = {stream.simulator: self._served(stream.simulator, group) for stream in self._streams.values()}
-            wanted = sum(max(0, share - count) for count in served.values()) - len(free) - self._already_leaving(group)
-            for stream in self._streams.values():
-                if stream.group == group and wanted > 0:
-                    surplus = min(wanted, max(0, served[stream.simulator] - share))
-                    chosen = sorted(stream.slots - stream.leaving)[:surplus]
-                    stream.leaving.update(chosen)
-                    served[stream.simulator] -= len(chosen)
-                    wanted -= len(chosen)
-
-    def _already_leaving(self, group: int) -> int:
-        return sum(len(stream.leaving) for stream in self._streams.values() if stream.group == group)
+    def _take(self, slots: list[Slot], room: int) -> list[Slot]:
+        """Remove from the front of `slots` what there is room for in one lease."""
+        size = max(0, min(room, self._max_lease_slots))
+        taken, slots[:] = slots[:size], slots[size:]
+        return taken

@@ -82,6 +82,11 @@ LEASE_REPLAYED = CATALOGUE.counter(
     unit="steps",
     meaning="Steps given to simulators to replay, to rebuild slots of a lost simulator or of a resumed job.",
 )
+REBUILT_DIFFERENTLY = CATALOGUE.counter(
+    "slots_rebuilt_differently_total",
+    unit="slots",
+    meaning="Slots whose replayed episode was not the one they hold: the environment is not deterministic.",
+)
 CHECKPOINT_AGE = CATALOGUE.gauge(
     "checkpoint_age_seconds",
     unit="seconds",
@@ -170,6 +175,7 @@ class LearnerMetrics:
         self._queue_depth, self._queue_wait = QUEUE_DEPTH.register(registry), QUEUE_WAIT_SECONDS.register(registry)
         self._streams, self._refused = STREAMS.register(registry), STREAMS_REFUSED.register(registry)
         self._replayed = LEASE_REPLAYED.register(registry)
+        self._rebuilt_differently = REBUILT_DIFFERENTLY.register(registry)
         self._checkpoint_age = CHECKPOINT_AGE.register(registry)
         self._checkpoint_time = CHECKPOINT_TIME.register(registry)
         self._checkpoint_failures = CHECKPOINT_FAILURES.register(registry)
@@ -238,6 +244,10 @@ class LearnerMetrics:
     def replayed(self, steps: int) -> None:
         """Any thread: a lease asked a simulator to replay `steps`."""
         self._replayed.inc(steps)
+
+    def rebuilt_differently(self, slots: int) -> None:
+        """Any thread: replaying gave another observation than the slot holds."""
+        self._rebuilt_differently.inc(slots)
 
     def queue(self, name: str, *, depth: int, wait_seconds: float) -> None:
         """Any thread: a queue's depth now, and the time just lost waiting on it."""

@@ -1,12 +1,14 @@
 """The environment slots of a learner: the memory that streams and the loop share, and whose turn it is.
 
 Row k of a slot is what its first k actions led to; row 0 is a first observation. A slot whose newest row answers its
-newest action is READY: the loop owns its arrays until it posts the next action. Otherwise it is AWAITED: the stream
-that leases it owns them until it has written the row. Owners alternate, so nobody holds a lock while copying; the lock
-guards the counts alone. What a slot has played of its episode is kept, so that any simulator can rebuild it.
-"""
+newest action is READY: the loop owns its arrays until it posts the next action. Otherwise it is AWAITED, and the stream
+that serves it owns them until the row is written. Owners alternate, so nobody holds the lock while copying; it guards
+counters and lanes alone.
 
-from __future__ import annotations
+What a slot has played of its episode is kept, so that any simulator can rebuild it: a lost simulator's successor, or
+all of them when a learner resumes from a checkpoint. A row that is rebuilt though the slot already holds it is compared
+and dropped. Where actions do not determine an episode, it is cut instead: the next row is a truncation.
+"""
 
 import threading
 from array import array
@@ -17,217 +19,251 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stepstream_trainer.config import EnvironmentConfig
-from stepstream_trainer.logs import get_log
+from stepstream_trainer.learner.lanes import Lanes, runs
+from stepstream_trainer.rows import (
+    ENDED,
+    LIFE_LOST,
+    RESTART,
+    START,
+    TERMINATED,
+    TRUNCATED,
+    Array,
+    Rows,
+    Spaces,
+)
 
-_log = get_log("slots")
+Mask = NDArray[np.bool_]
 
-START, TERMINATED, TRUNCATED, LIFE_LOST, VACANT = 1, 2, 4, 8, 16
-"""Bits of RowFlag in stream.proto."""
-ENDED = TERMINATED | TRUNCATED
-
-RESTART = -1
-"""The action that begins an episode anew."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ObservationLayout:
-    """One environment's newest observation as it travels; `num_categories` is 0 unless it is one of so many."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[np.generic]
-    num_actions: int
-    num_categories: int
+__all__ = ["ENDED", "LIFE_LOST", "START", "TERMINATED", "TRUNCATED", "Copied", "LaneActions", "LaneStart", "Slots"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rows:
-    """What a stream delivers for its n lanes: observation [n, *shape], reward float32 [n], flags uint8 [n], and the
-    last observations [k, *shape] of the k truncated lanes, in order."""
+class LaneStart:
+    """What rebuilds a slot's environment: its seed's origin, and the actions (int32, as bytes) since the reset."""
 
-    observation: NDArray[np.generic]
-    reward: NDArray[np.float32]
-    flags: NDArray[np.uint8]
-    final_observation: NDArray[np.generic]
+    slot: int
+    global_slot: int
+    episode: int
+    actions: bytes
+    later: bool
 
 
-class Lanes:
-    """The slots of one lease, in order, and the number of the row each brings next. Owned by one stream's thread."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LaneActions:
+    """What a stream tells its simulator next."""
 
-    def __init__(self, slots: NDArray[np.int64], next_row: NDArray[np.int64]) -> None:
-        self.slots = slots
-        self.next_row = next_row
-        self.live = np.ones(len(slots), np.bool_)
+    action: NDArray[np.int32]
+    """[n]; RESTART where a lost episode that cannot be rebuilt makes room for the next."""
+    adopted: Sequence[tuple[int, int]]
+    """(slot, episode) of lanes that begin to serve."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Copied:
+    """What `copy_rows` leaves for `finish_rows` to make known."""
+
+    lane_k: NDArray[np.int64]
+    """Lanes whose slots hold a new row."""
+    differing: Sequence[int]
+    """Lanes that rebuilt another observation than their slot holds: the environment is not deterministic."""
 
 
 class Slots:
-    """B slots in groups of equal size. `observation` [B, *shape], `reward`, `flags`, `final_observation`: newest."""
+    """B slots in groups of equal size. The arrays are the loop's where a slot is READY."""
 
-    def __init__(
-        self, environment: EnvironmentConfig, layout: ObservationLayout, *, num_slots: int, groups: int, rank: int = 0
-    ) -> None:
-        self._deterministic = environment.is_deterministic
-        self.num_actions = layout.num_actions
-        self.num_categories = layout.num_categories
-        size = num_slots // groups
+    def __init__(self, spaces: Spaces, *, num_slots: int, groups: int, deterministic: bool, rank: int = 0) -> None:
+        size, rest = divmod(num_slots, groups)
+        assert rest == 0
+        self.spaces = spaces
         self.group_slices = [slice(group * size, (group + 1) * size) for group in range(groups)]
         self.global_slots = rank * num_slots + np.arange(num_slots, dtype=np.uint64)
-        self.observation = np.zeros((num_slots, *layout.shape), layout.dtype)
-        self.final_observation = np.zeros_like(self.observation)
+        self.observation: Array = np.zeros((num_slots, *spaces.shape), spaces.dtype)
+        self.final_observation: Array = np.zeros_like(self.observation)
+        """Valid where TRUNCATED."""
         self.reward = np.zeros(num_slots, np.float32)
         self.flags = np.zeros(num_slots, np.uint8)
+        self.lock = threading.RLock()
+        """Held for moments only, and never while copying. Who leases slots may hold it over several calls."""
+        self._deterministic = deterministic
         self._action = np.zeros(num_slots, np.int32)
         self._actions_posted = np.zeros(num_slots, np.int64)
         self._newest_row = np.full(num_slots, -1, np.int64)
         self._episode = np.zeros(num_slots, np.uint64)
         self._history = [array("i") for _ in range(num_slots)]
-        self._restart = np.zeros(num_slots, np.bool_)
         self._awaited = [size] * groups
-        lock = threading.Lock()
-        self._lock = lock
-        self._rows_complete = [threading.Condition(lock) for _ in range(groups)]
-        self._actions_posted_to = [threading.Condition(lock) for _ in range(groups)]
-        self._closed = False
+        self._rows_complete = [threading.Condition(self.lock) for _ in range(groups)]
+        self._lanes_changed = [threading.Condition(self.lock) for _ in range(groups)]
+        self._writing_ended = threading.Condition(self.lock)
+
+    # The loop's side.
 
     def wait_group(self, group: int, timeout_seconds: float) -> bool:
         """Whether all slots of the group are READY within the time. Loop thread."""
-        with self._lock:
+        with self.lock:
             return self._rows_complete[group].wait_for(lambda: self._awaited[group] == 0, timeout_seconds)
 
     def post_actions(self, group: int, action_n: NDArray[np.integer[Any]]) -> None:
-        """Hand the group's slots to their streams with an action each. Loop thread."""
+        """Answer the group's rows, all READY, with an action each: from now on its slots are AWAITED. Loop thread."""
         slots = self.group_slices[group]
-        self._action[slots] = action_n
-        for history, action in zip(self._history[slots], action_n.tolist(), strict=True):
-            history.append(action)
-        with self._lock:
+        with self.lock:
+            assert self._awaited[group] == 0
+            self._action[slots] = action_n
+            for history, action in zip(self._history[slots], action_n.tolist(), strict=True):
+                history.append(action)
             self._actions_posted[slots] += 1
             self._awaited[group] = slots.stop - slots.start
-            self._actions_posted_to[group].notify_all()
-
-    def lease(self, slots: Sequence[int]) -> tuple[Lanes, list[tuple[int, int, bytes]]]:
-        """Lanes for these slots; and of each, global slot, episode and actions (int32) that rebuild its environment.
-
-        An environment that actions do not determine cannot be rebuilt: its episode ends where it was lost, as a
-        truncation with the last observation seen, and the lane begins the next one.
-        """
-        with self._lock:
-            index = np.array(slots, np.int64)
-            lanes = Lanes(index, self._actions_posted[index].copy())
-            if not self._deterministic:
-                self._cut_lost_episodes(index)
-            rebuilds = [
-                (int(self.global_slots[slot]), int(self._episode[slot]), self._history[slot].tobytes())
-                for slot in slots
-            ]
-            return lanes, rebuilds
-
-    def write_rows(self, lanes: Lanes, rows: Rows) -> list[int]:
-        """Take in the rows of a lease; gives the slots whose episodes ended with them. The lease's thread."""
-        slots, newest = lanes.slots, self._newest_row[lanes.slots]
-        lanes.live &= (rows.flags & VACANT) == 0
-        fresh = lanes.live & (lanes.next_row > newest)
-        self._check_rebuilt(lanes, rows, lanes.live & ~fresh)
-        taken = slots[fresh]
-        cut = slots[fresh & (lanes.next_row > 0) & ((rows.flags & START) != 0)]
-        self.final_observation[cut] = self.observation[cut]
-        self.observation[taken] = rows.observation[fresh]
-        self.reward[taken] = rows.reward[fresh]
-        self.flags[taken] = rows.flags[fresh]
-        self._take_truncations(lanes, rows, fresh)
-        self.reward[cut] = 0.0
-        self.flags[cut] = TRUNCATED
-        ended = taken[(self.flags[taken] & ENDED) != 0]
-        for slot in ended.tolist():
-            self._episode[slot] += 0 if slot in cut else 1
-            self._history[slot] = array("i")
-        self._mark_ready(taken, lanes.next_row[fresh])
-        return [int(slot) for slot in ended]
-
-    def wait_actions(self, lanes: Lanes, timeout_seconds: float) -> NDArray[np.int32] | None:
-        """The next actions int32 [n] of a lease, or None when the time is over. The lease's thread."""
-        group = self._group_of(int(lanes.slots[0]))
-        with self._lock:
-            posted = self._actions_posted_to[group].wait_for(
-                lambda: (
-                    self._closed or bool(np.all(self._actions_posted[lanes.slots] > lanes.next_row, where=lanes.live))
-                ),
-                timeout_seconds,
-            )
-            if not posted or self._closed:
-                return None
-        lanes.next_row += 1
-        restarting = self._restart[lanes.slots] & lanes.live
-        self._restart[lanes.slots[restarting]] = False
-        return np.where(restarting, np.int32(RESTART), self._action[lanes.slots])
-
-    def close(self) -> None:
-        """No actions will be posted any more: streams that wait for some stop waiting. Any thread."""
-        with self._lock:
-            self._closed = True
-            for condition in self._actions_posted_to:
-                condition.notify_all()
+            self._lanes_changed[group].notify_all()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed learner needs, all slots READY: copies. Loop thread."""
+        """Copies of what a resumed learner needs, taken when every slot is READY and its row is used. Loop thread."""
+        assert not any(self._awaited)
+        history = np.concatenate([np.frombuffer(actions, np.int32) for actions in self._history])
         return {
             "rows": self._newest_row.copy(),
             "episode": self._episode.copy(),
             "observation": self.observation.copy(),
-            "history_lengths": np.array([len(history) for history in self._history]),
-            "history": np.concatenate([np.frombuffer(history, np.int32) for history in self._history])
-            if any(self._history)
-            else np.zeros(0, np.int32),
+            "history_lengths": np.array([len(actions) for actions in self._history], np.int64),
+            "history": history,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Before any lease is served."""
+        """Stand READY where the state was taken. Before any lease begins."""
         self._newest_row[:] = state["rows"]
         self._actions_posted[:] = state["rows"]
         self._episode[:] = state["episode"]
         self.observation[:] = state["observation"]
         ends = np.cumsum(state["history_lengths"])
-        parts = np.split(np.asarray(state["history"], np.int32), ends[:-1])
-        self._history = [array("i", part.tobytes()) for part in parts]
-        with self._lock:
-            self._awaited = [int((self._newest_row[group] < 0).sum()) for group in self.group_slices]
+        histories = np.split(np.asarray(state["history"], np.int32), ends[:-1])
+        self._history = [array("i", actions.tobytes()) for actions in histories]
+        self._awaited = [0] * len(self._awaited)
+
+    # The streams' side.
+
+    def open_lanes(self, group: int, slots: Sequence[int], later: Sequence[int] = ()) -> tuple[Lanes, list[LaneStart]]:
+        """Lanes for these slots, which no live lane serves, and what builds their environments.
+
+        Slots that are also in `later` are still served elsewhere; their lanes are vacant until they are handed over.
+        """
+        lanes = Lanes(group, slots)
+        with self.lock:
+            return lanes, [self._open_lane(lanes, lane, slot, slot in later) for lane, slot in enumerate(slots)]
+
+    def copy_rows(self, lanes: Lanes, rows: Rows) -> Copied | None:
+        """Copy the rows that the slots await; compare and drop the others. The lease's thread.
+
+        None when the lease has ended. Otherwise `finish_rows` must follow; until then nobody else gets the slots.
+        """
+        with self.lock:
+            if lanes.closed:
+                return None
+            lanes.writing = True
+            awaited_n = lanes.live_n & (lanes.row_n > self._newest_row[lanes.slot_n])
+        lane_k = np.flatnonzero(awaited_n)
+        cut_n = awaited_n & (lanes.row_n > 0) & ((rows.flags & START) != 0)
+        self._copy_final_observations(lanes, rows, awaited_n, cut_n)
+        for lane, slot in runs(lane_k, lanes.slot_n):
+            self.observation[slot] = rows.observation[lane]
+            self.reward[slot] = np.where(cut_n[lane], np.float32(0), rows.reward[lane])
+            self.flags[slot] = np.where(cut_n[lane], np.uint8(TRUNCATED), rows.flags[lane])
+        return Copied(lane_k=lane_k, differing=self._differing(lanes, rows, lanes.live_n & ~awaited_n))
+
+    def finish_rows(self, lanes: Lanes, copied: Copied) -> list[int]:
+        """Make the copied rows READY. Gives the slots that left the lease with them. The lease's thread.
+
+        Whoever receives such a slot must `adopt` it before the lock is let go.
+        """
+        slot_k = lanes.slot_n[copied.lane_k]
+        ended = slot_k[(self.flags[slot_k] & ENDED) != 0].tolist()
+        with self.lock:
+            self._newest_row[slot_k] = lanes.row_n[copied.lane_k]
+            for slot in ended:
+                self._episode[slot] += np.uint64(1)
+                self._history[slot] = array("i")
+            moved = [slot for slot in ended if slot in lanes.leaving]
+            lanes.leaving.difference_update(moved)
+            lanes.live_n[[lanes.lane_of(slot) for slot in moved]] = False
+            lanes.restart_n[copied.differing] = True
+            lanes.writing = False
+            self._writing_ended.notify_all()
+            self._awaited[lanes.group] -= len(slot_k)
+            if self._awaited[lanes.group] == 0:
+                self._rows_complete[lanes.group].notify_all()
+        return moved
+
+    def adopt(self, lanes: Lanes, slot: int) -> None:
+        """A slot that another lease has just let go is this one's, from its next episode's first action on. Locked."""
+        lane = lanes.lane_of(slot)
+        lanes.row_n[lane] = self._newest_row[slot]
+        lanes.restart_n[lane] = not self._deterministic
+        lanes.adopting.append(lane)
+
+    def wait_actions(self, lanes: Lanes, timeout_seconds: float) -> LaneActions | None:
+        """What to do next; None when the time is over, or the lease. The lease's thread."""
+        with self.lock:
+            self._lanes_changed[lanes.group].wait_for(lambda: lanes.closed or self._posted(lanes), timeout_seconds)
+            return self._take_actions(lanes) if self._posted(lanes) and not lanes.closed else None
+
+    def close_lanes(self, lanes: Lanes) -> None:
+        """End the lease, when the row it may be copying is whole. Its slots can be leased anew then. Any thread."""
+        with self.lock:
+            lanes.closed = True
+            self._lanes_changed[lanes.group].notify_all()
+            self._writing_ended.wait_for(lambda: not lanes.writing)
+
+    def _open_lane(self, lanes: Lanes, lane: int, slot: int, later: bool) -> LaneStart:
+        """Locked."""
+        begun = self._newest_row[slot] >= 0
+        if not later:
+            lanes.live_n[lane] = True
+            lanes.row_n[lane] = self._actions_posted[slot]
+            # A lost episode is cut at the row that is awaited; where none is, at the action to come.
+            lanes.restart_n[lane] = begun and not self._deterministic and self._is_ready(slot)
+        return LaneStart(
+            slot=slot,
+            global_slot=int(self.global_slots[slot]),
+            episode=self._episode_to_build(slot),
+            actions=self._history[slot].tobytes() if self._deterministic and not later else b"",
+            later=later,
+        )
 
     def _posted(self, lanes: Lanes) -> bool:
-        """Whether every live lane has an action that it has not taken. Locked."""
-        return bool(np.all(self._actions_posted[lanes.slots] > lanes.next_row, where=lanes.live))
+        """Whether there is an action for every lane that takes one. Locked."""
+        serving = lanes.serving()
+        return len(serving) > 0 and bool((self._actions_posted[lanes.slot_n[serving]] > lanes.row_n[serving]).all())
 
-    def _cut_lost_episodes(self, slots: NDArray[np.int64]) -> None:
-        """Slots that had begun an episode get a new one: at their awaited row, or at the action to come. Locked."""
-        begun = slots[self._newest_row[slots] >= 0]
-        self._episode[begun] += np.uint64(1)
-        for slot in begun.tolist():
-            self._history[slot] = array("i")
-        self._restart[begun] = self._actions_posted[begun] == self._newest_row[begun]
+    def _take_actions(self, lanes: Lanes) -> LaneActions:
+        """Locked."""
+        serving = lanes.serving()
+        adopted = [(slot, self._episode_to_build(slot)) for slot in lanes.slot_n[lanes.adopting].tolist()]
+        lanes.live_n[lanes.adopting] = True
+        lanes.adopting.clear()
+        lanes.row_n[serving] += 1
+        action = np.where(lanes.restart_n, np.int32(RESTART), self._action[lanes.slot_n])
+        lanes.restart_n[:] = False
+        return LaneActions(action=action, adopted=adopted)
 
-    def _check_rebuilt(self, lanes: Lanes, rows: Rows, rebuilt: NDArray[np.bool_]) -> None:
-        """A rebuilt slot that already holds its row must have got the same observation again."""
+    def _copy_final_observations(self, lanes: Lanes, rows: Rows, awaited_n: Mask, cut_n: Mask) -> None:
+        """Of truncated lanes as they say; of an episode cut here, the last that was seen."""
+        for slot in lanes.slot_n[cut_n].tolist():
+            self.final_observation[slot] = self.observation[slot]
+        for position, lane in enumerate(np.flatnonzero(rows.flags & TRUNCATED)):
+            if awaited_n[lane]:
+                self.final_observation[lanes.slot_n[lane]] = rows.final_observation[position]
+
+    def _differing(self, lanes: Lanes, rows: Rows, rebuilt_n: Mask) -> list[int]:
+        """Lanes among `rebuilt_n` whose observation is not the one that their slot holds."""
         if not self._deterministic:
-            return
-        for lane in np.flatnonzero(rebuilt):
-            slot = lanes.slots[lane]
-            if not np.array_equal(self.observation[slot], rows.observation[lane]):
-                _log.error("not_deterministic", slot=int(slot), hint="set environment.deterministic: false")
+            return []
+        return [
+            int(lane)
+            for lane in np.flatnonzero(rebuilt_n)
+            if self.observation[lanes.slot_n[lane]].tobytes() != rows.observation[lane].tobytes()
+        ]
 
-    def _take_truncations(self, lanes: Lanes, rows: Rows, fresh: NDArray[np.bool_]) -> None:
-        truncated = (rows.flags & TRUNCATED) != 0
-        if truncated.any():
-            kept = fresh[truncated]
-            self.final_observation[lanes.slots[truncated][kept]] = rows.final_observation[kept]
+    def _is_ready(self, slot: int) -> bool:
+        return bool(self._newest_row[slot] == self._actions_posted[slot])
 
-    def _mark_ready(self, slots: NDArray[np.int64], row: NDArray[np.int64]) -> None:
-        if not len(slots):
-            return
-        self._newest_row[slots] = row
-        group = self._group_of(int(slots[0]))
-        with self._lock:
-            self._awaited[group] -= len(slots)
-            if self._awaited[group] == 0:
-                self._rows_complete[group].notify_all()
-
-    def _group_of(self, slot: int) -> int:
-        return slot // (self.group_slices[0].stop - self.group_slices[0].start)
+    def _episode_to_build(self, slot: int) -> int:
+        """The one being played; where that cannot be rebuilt, the next."""
+        lost = self._newest_row[slot] >= 0 and not self._deterministic
+        return int(self._episode[slot]) + int(lost)

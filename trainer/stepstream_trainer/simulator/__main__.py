@@ -1,61 +1,82 @@
-"""The simulator's process. `--check` only makes one environment, to say whether the job's can be made."""
+"""The simulator's process: reads its environment variables, makes one environment to see what it is like, and serves.
 
-from __future__ import annotations
+With `--check` it only makes that environment: exit code 0, or 78 with the sentence that says what is wrong.
+"""
 
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
-
-from stepstream_trainer.config import ConfigurationErrors, contract, load_trainer_config
+from stepstream_trainer.config import ConfigurationErrors, TrainerConfig, contract, load_trainer_config
 from stepstream_trainer.http import CannotListenError, Endpoints, HttpServer
 from stepstream_trainer.logs import configure_logs, get_log
+from stepstream_trainer.metrics import new_registry
+from stepstream_trainer.rows import Spaces
 from stepstream_trainer.simulator.environments import EnvironmentRefusedError, make_batch
 from stepstream_trainer.simulator.metrics import SimulatorMetrics
-from stepstream_trainer.simulator.serving import Endpoint, RefusedByLearnerError, Simulator
+from stepstream_trainer.simulator.serving import RefusedByLearnerError, Simulator
+from stepstream_trainer.simulator.streams import Endpoint
 
 _log = get_log("simulator")
 
+_TERMINATED = 128 + signal.SIGTERM
 
-def main(arguments: list[str]) -> int:
+
+def main(arguments: list[str], environment: Mapping[str, str] = os.environ) -> int:
     configure_logs()
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(contract.EXIT_DONE))  # nothing here is worth saving
+    # Nothing here is worth saving: another simulator rebuilds what this one played.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(_TERMINATED))
     try:
-        return run(check_only="--check" in arguments)
+        config = load_trainer_config(environment[contract.CONFIG])
+        spaces = _spaces(config)
+        if "--check" not in arguments:
+            serve(config, spaces, environment)
     except KeyError as error:
         return _refuse(f"the environment variable {error.args[0]} is not set")
     except (ConfigurationErrors, EnvironmentRefusedError, RefusedByLearnerError, CannotListenError, OSError) as error:
         return _refuse(str(error))
-
-
-def run(*, check_only: bool) -> int:
-    """Serve the job until it is over."""
-    config = load_trainer_config(os.environ[contract.CONFIG])
-    probe = make_batch(config.environment, 1)
-    probe.close()
-    if check_only:
-        return contract.EXIT_DONE
-    tls = os.environ.get(contract.TLS_DIR)
-    endpoint = Endpoint(target=os.environ[contract.LEARNER], tls_directory=Path(tls) if tls else None)
-    registry = CollectorRegistry()
-    metrics = SimulatorMetrics(registry)
-    with ExitStack() as closing:
-        endpoints = Endpoints(registry=registry, status=dict, healthy=lambda: None, ready=lambda: None)
-        http = HttpServer(os.environ[contract.HTTP], endpoints)
-        http.start()
-        closing.callback(http.stop)
-        Simulator(config, os.environ[contract.SIMULATOR], endpoint, probe.spaces, metrics).run()
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     return contract.EXIT_DONE
 
 
+def serve(config: TrainerConfig, spaces: Spaces, environment: Mapping[str, str]) -> None:
+    """Until the job is over. Raises KeyError, CannotListenError, RefusedByLearnerError."""
+    tls_directory = environment.get(contract.TLS_DIR)
+    endpoint = Endpoint(
+        target=environment[contract.LEARNER], tls_directory=Path(tls_directory) if tls_directory else None
+    )
+    registry = new_registry()
+    simulator = Simulator(config, environment[contract.SIMULATOR], endpoint, spaces, SimulatorMetrics(registry))
+    with ExitStack() as closing:
+        if contract.HTTP in environment:
+            http = HttpServer(
+                environment[contract.HTTP],
+                Endpoints(registry=registry, status=dict, healthy=lambda: None, ready=lambda: None),
+            )
+            closing.callback(http.stop)
+            http.start()
+        simulator.run()
+
+
+def _spaces(config: TrainerConfig) -> Spaces:
+    probe = make_batch(config.environment, 1)
+    probe.close()
+    return probe.spaces
+
+
 def _refuse(sentence: str) -> int:
-    _log.error("refused", reason=sentence)
-    print(sentence, file=sys.stderr)
+    """The last line on standard error is the sentence: whoever started this process shows it."""
+    _log.error("refused")
+    print(" ".join(sentence.split()), file=sys.stderr)
     return contract.EXIT_INVALID
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # threads of leases may be in the midst of a step that nobody waits for

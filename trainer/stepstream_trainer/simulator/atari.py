@@ -1,9 +1,8 @@
 """ALE/* environments through ale-py's native vector environment: emulator threads without Python between them."""
 
-from __future__ import annotations
-
 import difflib
 import re
+from typing import Final
 
 import ale_py
 import numpy as np
@@ -13,13 +12,19 @@ from numpy.typing import NDArray
 
 from stepstream_trainer.config import EnvironmentConfig
 from stepstream_trainer.cores import usable_cores
-from stepstream_trainer.simulator.environments import Array, EnvironmentRefusedError, Mask, Spaces, Step
+from stepstream_trainer.rows import Array, Spaces
+from stepstream_trainer.simulator.environments import EnvironmentRefusedError, Mask, Step
 
-ID_PATTERN = re.compile(r"^ALE/([A-Za-z0-9]+)-v5$")
+ID_PATTERN: Final = re.compile(r"^ALE/([A-Za-z0-9]+)-v5$")
+
+SUPPORTED_KWARGS: Final = ("full_action_space",)
 
 
 class AtariBatch:
-    """n games. Frames are the newest alone, rewards unclipped; lives are watched, never ended on."""
+    """n games. Frames are the newest alone, rewards unclipped; lost lives are told, never ended on.
+
+    ale-py knows no mode without autoreset; an explicit reset right after an episode's end leaves it nothing to do.
+    """
 
     def __init__(self, config: EnvironmentConfig, size: int) -> None:
         """Raises EnvironmentRefusedError when there is no such game."""
@@ -28,7 +33,8 @@ class AtariBatch:
             rom_of(config.id),
             size,
             num_threads=min(size, usable_cores()),
-            max_num_frames_per_episode=atari.max_episode_steps,
+            # Counted in emulator frames from the first observation on, whatever no-ops came before.
+            max_num_frames_per_episode=atari.max_episode_steps * atari.frame_skip,
             repeat_action_probability=float(atari.sticky_action_probability),
             img_height=atari.height,
             img_width=atari.width,
@@ -39,54 +45,40 @@ class AtariBatch:
             noop_max=atari.noop_max,
             use_fire_reset=atari.fire_reset,
             reward_clipping=False,
-            full_action_space=bool(config.kwargs.get("full_action_space", False)),
+            full_action_space=uses_full_action_space(config),
         )
-        colours = () if atari.grayscale else (3,)
         self.spaces = Spaces(
-            shape=(atari.height, atari.width, *colours),
+            shape=(atari.height, atari.width) if atari.grayscale else (atari.height, atari.width, 3),
             dtype=np.dtype(np.uint8),
             num_actions=len(self._batch.ale.get_action_set()),
             num_categories=0,
         )
         self._size = size
-        self._lives = np.zeros(size, np.int32)
+        self._lives: NDArray[np.int32] = np.zeros(size, np.int32)
         self._begun = False
 
     def reset(self, mask: Mask, seeds: NDArray[np.int64]) -> Array:
         if not self._begun:
-            return self._reset_all(mask, seeds)
+            seeds, mask = _for_all(mask, seeds), np.ones(self._size, np.bool_)
+            self._begun = True  # the first reset must be of all games; those not asked for begin with any seed
         observation, info = self._batch.reset(seed=seeds, options={"reset_mask": mask})
-        self._lives[mask] = info["lives"][mask]
-        return self._newest(observation)
+        self._lives = info["lives"]
+        return _newest(observation)
 
     def step(self, action: NDArray[np.int32]) -> Step:
         observation, reward, terminated, truncated, info = self._batch.step(action)
-        lives = info["lives"]
-        life_lost = (lives < self._lives) & ~terminated & ~truncated
-        self._lives = lives
+        life_lost = (info["lives"] < self._lives) & ~terminated & ~truncated
+        self._lives = info["lives"]
         return Step(
-            observation=self._newest(observation),
+            observation=_newest(observation),
             reward=reward.astype(np.float32),
             terminated=terminated,
-            truncated=truncated,
+            truncated=truncated & ~terminated,
             life_lost=life_lost,
         )
 
     def close(self) -> None:
         self._batch.close()
-
-    def _reset_all(self, mask: Mask, seeds: NDArray[np.int64]) -> Array:
-        """The first reset must be of all games; those not asked for begin with any seed."""
-        all_seeds = np.zeros(self._size, np.int64)
-        all_seeds[mask] = seeds
-        observation, info = self._batch.reset(seed=all_seeds)
-        self._lives = info["lives"].copy()
-        self._begun = True
-        return self._newest(observation)
-
-    def _newest(self, observation: Array) -> Array:
-        """[n, 1, H, W(, C)] without the stack that is none."""
-        return observation[:, 0]
 
 
 def rom_of(environment_id: str) -> str:
@@ -96,7 +88,30 @@ def rom_of(environment_id: str) -> str:
     match = ID_PATTERN.match(environment_id)
     if match and match[1] in games:
         return games[match[1]]
-    name = match[1] if match else environment_id.removeprefix("ALE/").removesuffix("-v5")
+    name = match[1] if match else environment_id.removeprefix("ALE/").partition("-")[0]
     close = difflib.get_close_matches(name, games, n=1, cutoff=0.5)
-    hint = f"; did you mean ALE/{close[0]}-v5?" if close else "; an Atari game is written ALE/Pong-v5"
-    raise EnvironmentRefusedError(f"spec.environment.id: there is no environment {environment_id}{hint}")
+    hint = f"did you mean ALE/{close[0]}-v5?" if close else "an Atari game is written like ALE/Pong-v5"
+    raise EnvironmentRefusedError(f"spec.environment.id: there is no environment {environment_id}; {hint}")
+
+
+def uses_full_action_space(config: EnvironmentConfig) -> bool:
+    """Whether all 18 actions are offered in every game. Raises EnvironmentRefusedError for other arguments."""
+    unknown = sorted(config.kwargs.keys() - set(SUPPORTED_KWARGS))
+    if unknown:
+        raise EnvironmentRefusedError(
+            f"spec.environment.kwargs.{unknown[0]}: ALE/* environments take {', '.join(SUPPORTED_KWARGS)} here; "
+            "preprocessing is configured in spec.environment.atari"
+        )
+    return bool(config.kwargs.get("full_action_space", False))
+
+
+def _for_all(mask: Mask, seeds: NDArray[np.int64]) -> NDArray[np.int64]:
+    all_seeds = np.zeros(len(mask), np.int64)
+    all_seeds[mask] = seeds
+    return all_seeds
+
+
+def _newest(observation: Array) -> Array:
+    """[n, 1, H, W(, C)] without the stack that is none."""
+    newest: Array = observation[:, 0]
+    return newest

@@ -1,10 +1,8 @@
 """Batches of environments as simulators step them, whatever makes them.
 
-Nothing resets by itself: who steps a batch sees every episode's last observation and begins the next one explicitly,
-with the seed it must have.
+Nothing resets by itself: who steps a batch sees every episode's last observation, and begins the next episode
+explicitly with the seed it must have.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,28 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepstream_trainer.config import EnvironmentConfig
+from stepstream_trainer.rows import Array, Spaces
 
-Array = NDArray[np.generic]
 Mask = NDArray[np.bool_]
 
 
 class EnvironmentRefusedError(Exception):
-    """An environment that cannot be made or is of a kind that is not supported; one sentence for a person."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Spaces:
-    """One environment's observation and actions; `num_categories` is 0 unless the observation is one of so many."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[np.generic]
-    num_actions: int
-    num_categories: int
+    """An environment that cannot be made, or is of a kind that is not supported; one sentence for a person."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """What n actions led to. Arrays are valid until the batch is stepped or reset again."""
+    """What n actions led to. The batch keeps no hold of the arrays."""
 
     observation: Array
     """[n, *shape]; of an ended episode, its last."""
@@ -42,6 +30,7 @@ class Step:
     """[n], as the environment gave it."""
     terminated: Mask
     truncated: Mask
+    """Never together with `terminated`: an end that is both is a terminal state."""
     life_lost: Mask
     """In an episode that goes on."""
 
@@ -52,10 +41,10 @@ class EnvironmentBatch(Protocol):
     spaces: Spaces
 
     def reset(self, mask: Mask, seeds: NDArray[np.int64]) -> Array:
-        """Begin the episodes of `seeds` [k] in the k environments of `mask` [n]. Gives the observations [n, *shape]."""
+        """Begin the episodes of `seeds` [k] in the k environments of `mask` [n]. Gives all observations [n, *shape]."""
 
     def step(self, action: NDArray[np.int32]) -> Step:
-        """One action [n] each. Environments whose episode has ended must be reset before."""
+        """One action [n] each. Environments whose episode has ended must have been reset."""
 
     def close(self) -> None: ...
 

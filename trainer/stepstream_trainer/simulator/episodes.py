@@ -3,9 +3,8 @@
 When an episode ends, its environment is reset at once with the next episode's seed, and one row says it all: reward and
 flags of the step that ended it, and the first observation of the episode to come. A truncated episode's last
 observation travels beside it. So there is no step that only resets, and nothing that could be learned from by mistake.
+A lost life ends nothing here: the flag says so, the game goes on, and the learner decides what it makes of it.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,19 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepstream_trainer.logs import get_log
+from stepstream_trainer.rows import LIFE_LOST, RESTART, START, TERMINATED, TRUNCATED, VACANT, Rows
 from stepstream_trainer.seeding import episode_seed
-from stepstream_trainer.simulator.environments import Array, EnvironmentBatch, Mask, Step
+from stepstream_trainer.simulator.environments import EnvironmentBatch, Mask
 
 _log = get_log("episodes")
 
-START, TERMINATED, TRUNCATED, LIFE_LOST, VACANT = 1, 2, 4, 8, 16
-"""Bits of RowFlag in stream.proto."""
-
-RESTART = -1
-"""The action that begins an episode anew."""
-
-IDLE_SEED = 0
-"""Of episodes that nobody sees: of lanes that wait for their replay to begin, and of vacant ones."""
+_IDLE_SEED = 0
+"""Of episodes that nobody sees: environments of a batch step together, so those of vacant lanes play, too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,127 +31,134 @@ class SlotStart:
     global_slot: int
     episode: int
     actions: NDArray[np.int32]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RowArrays:
-    """One row for each of n lanes, as `Rows` of stream.proto carries it."""
-
-    observation: Array
-    reward: NDArray[np.float32]
-    flags: NDArray[np.uint8]
-    final_observation: Array
-
-    @property
-    def episodes_ended(self) -> int:
-        return int(np.count_nonzero(self.flags & (TERMINATED | TRUNCATED)))
+    later: bool = False
+    """The slot is another's until it is adopted."""
 
 
 class LeasedEpisodes:
-    """Plays the slots of one lease, a lane each. One thread."""
+    """Plays the slots of one lease, a lane each; n lanes. One thread.
+
+    What the lanes' rows are to say is kept in arrays, which every move changes where it must.
+    """
 
     def __init__(self, batch: EnvironmentBatch, job_seed: int, starts: Sequence[SlotStart]) -> None:
+        n = len(starts)
         self._batch = batch
         self._job_seed = job_seed
         self._starts = starts
         self._lane_of = {start.slot: lane for lane, start in enumerate(starts)}
         self._episode = [start.episode for start in starts]
-        self._releasing = np.zeros(len(starts), np.bool_)
-        self._vacant = np.zeros(len(starts), np.bool_)
+        self._live = np.zeros(n, np.bool_)
+        """Lanes that play for a slot."""
+        self._releasing = np.zeros(n, np.bool_)
+        self._ended = np.zeros(n, np.bool_)
+        """Live lanes whose episode ended with the latest step."""
+        self._released = np.zeros(n, np.bool_)
+        """Lanes whose latest row is their last."""
+        self._reward = np.zeros(n, np.float32)
+        self._flags = np.zeros(n, np.uint8)
+        self._observation = batch.reset(np.ones(n, np.bool_), np.full(n, _IDLE_SEED, np.int64))
+        self._last_observation = self._observation
+        """What the latest step led to, before any reset."""
 
-    def rebuild(self) -> RowArrays:
-        """Play every slot up to where it stood; gives the rows that its last action, or its beginning, led to.
+    def rebuild(self) -> Rows:
+        """Play every slot to where it stood. Each row is what its last action led to, or its episode's beginning.
 
-        Environments of a batch step together, so each lane begins its replay when as many steps are left as it has
-        actions, and until then plays for nobody.
+        The lanes step together, so each begins its replay when as many steps are left as it has actions.
         """
+        mine = np.array([not start.later for start in self._starts])
         lengths = np.array([len(start.actions) for start in self._starts])
-        longest = int(lengths.max())
-        rows = self._first_rows(self._begin(lengths == longest), lengths == longest)
-        for position in range(longest):
-            left = longest - position
-            playing = lengths >= left
-            action = np.array(
-                [
-                    start.actions[len(start.actions) - left] if plays else 0
-                    for start, plays in zip(self._starts, playing, strict=True)
-                ],
-                np.int32,
-            )
-            rows = self._after(
-                self._batch.step(action), ends_matter=playing & (left == 1), replaying=playing & (left > 1)
-            )
-            beginning = lengths == left - 1
-            if beginning.any():
-                rows = self._first_rows(self._begin(beginning), beginning, rows)
-        return rows
+        action_KN = _aligned([start.actions for start in self._starts])
+        early = np.zeros_like(mine)
+        for left in range(len(action_KN), 0, -1):
+            self._begin(mine & (lengths == left))
+            self._advance(action_KN[-left])
+            early |= self._ended & (left > 1)
+        self._begin(mine & (lengths == 0))
+        self._restart_next_episode(early)
+        return self._rows()
 
-    def step(self, action: NDArray[np.int32]) -> RowArrays:
-        """One action [n] a lane. The rows of vacant lanes mean nothing."""
-        self._vacant |= self._releasing & self._ended_last
-        restarting = (action == RESTART) & ~self._vacant
-        step = self._batch.step(np.where(action < 0, 0, action).astype(np.int32))
-        rows = self._after(step, ends_matter=~self._vacant & ~restarting, replaying=np.zeros_like(restarting))
-        if restarting.any():
-            rows = self._first_rows(self._begin(restarting), restarting, rows)
-        rows.flags[self._vacant] = VACANT
-        return rows
+    def step(self, action: NDArray[np.int32]) -> Rows:
+        """One action [n] a lane, RESTART to begin a lane's episode anew. The rows of vacant lanes mean nothing."""
+        self._live &= ~self._released
+        restarting = self._live & (action == RESTART)
+        self._live &= ~restarting
+        self._advance(np.maximum(action, 0))
+        self._begin(restarting)
+        return self._rows()
 
     def release(self, slots: Sequence[int]) -> None:
-        """Let these slots go when their episodes end."""
+        """Let these slots go when their episodes end: with the row after that, their lanes are vacant."""
         self._releasing[[self._lane_of[slot] for slot in slots]] = True
 
-    @property
-    def is_over(self) -> bool:
-        """Whether every lane is vacant, or will be with the row just made."""
-        return bool((self._vacant | (self._releasing & self._ended_last)).all())
+    def adopt(self, slot: int, episode: int) -> None:
+        """Begin to serve a slot with this episode. Its first row is the one that the next action leads to."""
+        lane = self._lane_of[slot]
+        self._episode[lane] = episode
+        self._begin(np.arange(len(self._starts)) == lane)
 
     def close(self) -> None:
         self._batch.close()
 
-    def _after(self, step: Step, *, ends_matter: Mask, replaying: Mask) -> RowArrays:
-        """The rows of a step, with ended episodes followed by the next: `ends_matter` lanes' own, others' any."""
-        ended = step.terminated | step.truncated
-        flags = (
-            TERMINATED * step.terminated + TRUNCATED * (step.truncated & ~step.terminated) + LIFE_LOST * step.life_lost
-        ).astype(np.uint8)
-        cut = ends_matter & ((flags & TRUNCATED) != 0)
-        flags[~ends_matter & ended] = 0
-        final_observation, observation = step.observation[cut].copy(), step.observation
-        self._ended_last = ended & ends_matter
-        if ended.any():
-            for lane in np.flatnonzero(ended & ends_matter).tolist():
+    def _advance(self, action: NDArray[np.int32]) -> None:
+        """One step of all environments; where episodes end, the next ones begin."""
+        step = self._batch.step(action)
+        self._observation = self._last_observation = step.observation
+        self._reward = step.reward
+        self._flags = np.select([step.terminated, step.truncated, step.life_lost], _END_FLAGS, np.uint8(0))
+        over = step.terminated | step.truncated
+        self._ended = over & self._live
+        self._released = self._ended & self._releasing
+        if over.any():
+            for lane in _indices(self._ended):
                 self._episode[lane] += 1
-            for lane in np.flatnonzero(ended & replaying).tolist():
-                _log.error(
-                    "not_deterministic", slot=self._starts[lane].slot, hint="set environment.deterministic: false"
-                )
-            observation = self._batch.reset(ended, self._seeds(ended, own=ends_matter | replaying))
-        return RowArrays(observation=observation, reward=step.reward, flags=flags, final_observation=final_observation)
+            self._reset(over)
 
-    def _begin(self, lanes: Mask) -> Array:
-        """Reset these lanes to the beginning of their episodes."""
-        return self._batch.reset(lanes, self._seeds(lanes, own=lanes))
+    def _begin(self, lanes: Mask) -> None:
+        """Begin, or begin anew, the episodes of these lanes, which are live from now on."""
+        if lanes.any():
+            self._live |= lanes
+            self._reset(lanes)
+            self._reward = np.where(lanes, np.float32(0), self._reward)
+            self._flags = np.where(lanes, np.uint8(START), self._flags)
 
-    def _seeds(self, lanes: Mask, own: Mask) -> NDArray[np.int64]:
-        """For the lanes of a mask, in order; those not of `own` play for nobody."""
-        return np.array(
-            [
-                episode_seed(self._job_seed, self._starts[lane].global_slot, self._episode[lane])
-                if own[lane]
-                else IDLE_SEED
-                for lane in np.flatnonzero(lanes).tolist()
-            ],
-            np.int64,
+    def _restart_next_episode(self, lanes: Mask) -> None:
+        """Of lanes whose replayed episode ended before its last action did: there is nothing left to rebuild."""
+        if lanes.any():
+            for lane in _indices(lanes):
+                self._episode[lane] = self._starts[lane].episode + 1
+            self._begin(lanes)
+            slots = [self._starts[lane].slot for lane in _indices(lanes)]
+            _log.error("rebuilt_differently", slots=slots, hint="set spec.environment.deterministic to false")
+
+    def _reset(self, lanes: Mask) -> None:
+        seeds = [self._seed(lane) if self._live[lane] else _IDLE_SEED for lane in _indices(lanes)]
+        self._observation = self._batch.reset(lanes, np.array(seeds, np.int64))
+
+    def _seed(self, lane: int) -> int:
+        return episode_seed(self._job_seed, self._starts[lane].global_slot, self._episode[lane])
+
+    def _rows(self) -> Rows:
+        return Rows(
+            observation=self._observation,
+            reward=self._reward,
+            flags=np.where(self._live, self._flags, np.uint8(VACANT)),
+            final_observation=self._last_observation[self._live & (self._flags == TRUNCATED)],
         )
 
-    def _first_rows(self, observation: Array, beginning: Mask, others: RowArrays | None = None) -> RowArrays:
-        """START rows where episodes begin, `others` elsewhere."""
-        flags = np.zeros(len(beginning), np.uint8) if others is None else others.flags
-        reward = np.zeros(len(beginning), np.float32) if others is None else others.reward
-        final = observation[:0] if others is None else others.final_observation
-        flags[beginning] = START
-        self._ended_last = np.zeros(len(beginning), np.bool_) if others is None else self._ended_last & ~beginning
-        return RowArrays(
-            observation=observation, reward=np.where(beginning, 0, reward), flags=flags, final_observation=final
-        )
+
+_END_FLAGS = [np.uint8(TERMINATED), np.uint8(TRUNCATED), np.uint8(LIFE_LOST)]
+
+
+def _indices(lanes: Mask) -> list[int]:
+    indices: list[int] = np.flatnonzero(lanes).tolist()
+    return indices
+
+
+def _aligned(actions: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
+    """[K, n]: row -k holds the action that is k-th from last, 0 where there is none."""
+    table = np.zeros((max(len(lane) for lane in actions), len(actions)), np.int32)
+    for lane, lane_actions in enumerate(actions):
+        if len(lane_actions):
+            table[-len(lane_actions) :, lane] = lane_actions
+    return table

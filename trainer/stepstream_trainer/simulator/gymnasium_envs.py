@@ -1,10 +1,8 @@
 """Any Gymnasium environment, by its id or by `module:Class`, through Gymnasium's vector API."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import gymnasium
 import numpy as np
@@ -13,27 +11,27 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
 from stepstream_trainer.config import EnvironmentConfig
-from stepstream_trainer.simulator.environments import Array, EnvironmentRefusedError, Mask, Spaces, Step
+from stepstream_trainer.rows import Array, Spaces
+from stepstream_trainer.simulator.environments import EnvironmentRefusedError, Mask, Step
 
-SUPPORTED = "supported are Box and Discrete observations with Discrete actions"
+SUPPORTED: Final = "supported are Box and Discrete observations with Discrete actions"
+
+Maker = Callable[[], gymnasium.Env[Any, Any]]
 
 
 class GymnasiumBatch:
-    """n environments stepped one after another."""
+    """n environments, stepped one after another."""
 
     def __init__(self, config: EnvironmentConfig, size: int) -> None:
         """Raises EnvironmentRefusedError when the environment cannot be made, or its spaces are not supported."""
-        make = _maker(config)
-        try:
-            self._batch = SyncVectorEnv([make] * size, autoreset_mode=AutoresetMode.DISABLED)
-        except EnvironmentRefusedError:
-            raise
-        except Exception as error:
-            raise EnvironmentRefusedError(
-                f"spec.environment: {config.id} could not be made: {type(error).__name__}: {error}"
-            ) from error
-        self.spaces = spaces_of(config.id, self._batch.single_observation_space, self._batch.single_action_space)
-        self._first_action = int(getattr(self._batch.single_action_space, "start", 0))
+        make = maker_of(config)
+        probe = make()
+        self.spaces = spaces_of(config.id, probe.observation_space, probe.action_space)
+        probe.close()
+        self._batch = SyncVectorEnv([make] * size, autoreset_mode=AutoresetMode.DISABLED, copy=False)
+        actions, observations = self._batch.single_action_space, self._batch.single_observation_space
+        self._first_action = int(actions.start) if isinstance(actions, Discrete) else 0
+        self._first_category = int(observations.start) if isinstance(observations, Discrete) else 0
         self._no_life_lost = np.zeros(size, np.bool_)
         self._begun = False
 
@@ -42,14 +40,14 @@ class GymnasiumBatch:
         for index, seed in zip(np.flatnonzero(mask), seeds, strict=True):
             all_seeds[index] = int(seed)
         options = {"reset_mask": mask.copy()} if self._begun else None
+        self._begun = True  # the first reset must be of all environments
         observation, _ = self._batch.reset(seed=all_seeds, options=options)
-        self._begun = True
-        return self._as_array(observation)
+        return self._sent(observation)
 
     def step(self, action: NDArray[np.int32]) -> Step:
         observation, reward, terminated, truncated, _ = self._batch.step(action + self._first_action)
         return Step(
-            observation=self._as_array(observation),
+            observation=self._sent(observation),
             reward=reward.astype(np.float32),
             terminated=terminated,
             truncated=truncated & ~terminated,
@@ -69,39 +67,76 @@ class GymnasiumBatch:
     def close(self) -> None:
         self._batch.close()
 
-    def _as_array(self, observation: Any) -> Array:
-        return np.asarray(observation, self.spaces.dtype)
+    def _sent(self, observation: Any) -> Array:
+        """A copy, categories counted from 0."""
+        sent: Array = np.array(observation, self.spaces.dtype)
+        return sent - self._first_category if self._first_category else sent
 
 
 def spaces_of(environment_id: str, observation: Space[Any], action: Space[Any]) -> Spaces:
     """Raises EnvironmentRefusedError for spaces that are not supported."""
     if not isinstance(action, Discrete):
-        raise EnvironmentRefusedError(f"spec.environment.id: {environment_id} has actions {action}; {SUPPORTED}")
+        raise EnvironmentRefusedError(f"spec.environment.id: {environment_id} has {_kind(action)} actions; {SUPPORTED}")
     if isinstance(observation, Discrete):
         return Spaces(shape=(), dtype=np.dtype(np.int64), num_actions=int(action.n), num_categories=int(observation.n))
-    if not isinstance(observation, Box):
-        raise EnvironmentRefusedError(
-            f"spec.environment.id: {environment_id} has {type(observation).__name__} observations; {SUPPORTED}"
+    if isinstance(observation, Box):
+        return Spaces(
+            shape=observation.shape, dtype=np.dtype(observation.dtype), num_actions=int(action.n), num_categories=0
         )
-    return Spaces(
-        shape=observation.shape, dtype=np.dtype(observation.dtype), num_actions=int(action.n), num_categories=0
+    raise EnvironmentRefusedError(
+        f"spec.environment.id: {environment_id} has {_kind(observation)} observations; {SUPPORTED}"
     )
 
 
-def _maker(config: EnvironmentConfig) -> Callable[[], gymnasium.Env[Any, Any]]:
+def maker_of(config: EnvironmentConfig) -> Maker:
+    """What makes one environment. Raises EnvironmentRefusedError, then or when called."""
     if config.entry_point is None:
-        return lambda: gymnasium.make(config.id, **config.kwargs)
+        return lambda: _make_registered(config)
     constructor = load_entry_point(config.entry_point)
-    return lambda: constructor(**config.kwargs)
+    return lambda: _make_own(config, constructor)
 
 
-def load_entry_point(entry_point: str) -> Callable[..., gymnasium.Env[Any, Any]]:
+def load_entry_point(entry_point: str) -> Callable[..., Any]:
     """The class that `module:Class` names. Raises EnvironmentRefusedError."""
     module_name, _, class_name = entry_point.partition(":")
     try:
-        return getattr(importlib.import_module(module_name), class_name)  # type: ignore[no-any-return]
+        constructor: Callable[..., Any] = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError) as error:
         raise EnvironmentRefusedError(
             f"spec.environment.entryPoint: {entry_point} cannot be loaded: {error}; it must be module:Class of a "
-            "module installed in the simulators' image"
+            "module in the simulators' image"
         ) from error
+    return constructor
+
+
+def _make_registered(config: EnvironmentConfig) -> gymnasium.Env[Any, Any]:
+    try:
+        return gymnasium.make(config.id, disable_env_checker=True, **config.kwargs)
+    except gymnasium.error.UnregisteredEnv as error:  # says what is close, or which version there is
+        raise EnvironmentRefusedError(f"spec.environment.id: there is no environment {config.id}: {error}") from error
+    except Exception as error:  # whatever a stranger's constructor raises is the user's to know
+        raise _cannot_make(config, error) from error
+
+
+def _make_own(config: EnvironmentConfig, constructor: Callable[..., Any]) -> gymnasium.Env[Any, Any]:
+    try:
+        environment = constructor(**config.kwargs)
+    except Exception as error:
+        raise _cannot_make(config, error) from error
+    if not isinstance(environment, gymnasium.Env):
+        raise EnvironmentRefusedError(
+            f"spec.environment.entryPoint: {config.entry_point} makes a {type(environment).__name__}, "
+            "which is not a gymnasium.Env"
+        )
+    return environment
+
+
+def _cannot_make(config: EnvironmentConfig, error: Exception) -> EnvironmentRefusedError:
+    return EnvironmentRefusedError(
+        f"spec.environment: {config.id} could not be made: {type(error).__name__}: {error}".replace("\n", " ")
+    )
+
+
+def _kind(space: Space[Any]) -> str:
+    """`Box` actions are what users call continuous."""
+    return "continuous (Box)" if isinstance(space, Box) else type(space).__name__

@@ -1,0 +1,182 @@
+"""What a learner's stream does not take: each refusal is a gRPC status with a sentence, and is counted."""
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from stepstream_protos import PROTOCOL_VERSION
+from stepstream_protos.v1 import stream_pb2 as pb
+from stepstream_protos.v1 import stream_pb2_grpc
+from stepstream_trainer.http import CannotListenError
+from stepstream_trainer.learner.ingest import StreamServer
+from tests.support.data_plane import CARTPOLE, Counts, config_of
+
+CONFIG = config_of(CARTPOLE, environments=4, groups=1)
+
+
+def listen(address: str, counts: Counts) -> StreamServer:
+    return StreamServer(CONFIG, address, groups=1, tls_directory=None, rank=0, metrics=counts)
+
+
+@pytest.fixture
+def counts() -> Counts:
+    return Counts()
+
+
+@pytest.fixture
+def channel(tmp_path: Path, counts: Counts) -> Iterator[grpc.Channel]:
+    address = f"unix:{tmp_path}/s"
+    server = listen(address, counts)
+    server.start()
+    server.serve_leases()
+    with grpc.insecure_channel(address) as channel:
+        yield channel
+    server.stop(job_over=True)
+
+
+def hello(**changes: object) -> pb.SimulatorMessage:
+    fields = {
+        "protocol_version": PROTOCOL_VERSION,
+        "job": CONFIG.job,
+        "environment_digest": CONFIG.environment.digest(),
+        "observation": pb.ArraySpec(shape=[4], dtype="float32"),
+        "num_actions": 2,
+    }
+    return message(0, hello=pb.Hello(**{**fields, **changes}))  # type: ignore[arg-type]
+
+
+def rows(sequence: int = 1, *, observation_bytes: int = 64, reward_bytes: int = 16) -> pb.SimulatorMessage:
+    zeros = pb.Rows(observation=bytes(observation_bytes), reward=bytes(reward_bytes), flags=b"\1" * 4)
+    return message(sequence, rows=zeros)
+
+
+def message(sequence: int, *, incarnation: int = 7, **body: object) -> pb.SimulatorMessage:
+    return pb.SimulatorMessage(simulator="s", incarnation=incarnation, sequence=sequence, **body)  # type: ignore[arg-type]
+
+
+def status_of(channel: grpc.Channel, *messages: pb.SimulatorMessage) -> tuple[grpc.StatusCode, str]:
+    """How the learner ends a stream of these messages."""
+    stub = stream_pb2_grpc.SimulatorStreamStub(channel)  # type: ignore[no-untyped-call]
+    call = stub.Serve(iter(messages), timeout=20)
+    with pytest.raises(grpc.RpcError):
+        list(call)
+    return call.code(), call.details()
+
+
+REFUSED: dict[str, tuple[Callable[[], list[pb.SimulatorMessage]], grpc.StatusCode, str]] = {
+    "another protocol": (
+        lambda: [hello(protocol_version=PROTOCOL_VERSION + 1)],
+        grpc.StatusCode.FAILED_PRECONDITION,
+        f"the learner speaks protocol version {PROTOCOL_VERSION}, the simulator {PROTOCOL_VERSION + 1}",
+    ),
+    "another job": (
+        lambda: [hello(job="other")],
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "the learner serves job test, not other",
+    ),
+    "another environment": (
+        lambda: [hello(environment_digest="0")],
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "configured otherwise",
+    ),
+    "no actions": (lambda: [hello(num_actions=0)], grpc.StatusCode.INVALID_ARGUMENT, "at least one action"),
+    "no number": (
+        lambda: [hello(observation=pb.ArraySpec(shape=[4], dtype="object"))],
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "must be numbers, of rank 0 to 4",
+    ),
+    "no such dtype": (
+        lambda: [hello(observation=pb.ArraySpec(shape=[4], dtype="float99"))],
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "observation.dtype",
+    ),
+    "an enormous observation": (
+        lambda: [hello(observation=pb.ArraySpec(shape=[2**31, 2**31], dtype="uint8"))],
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "must be numbers, of rank 0 to 4, 1 to",
+    ),
+    "rows before hello": (lambda: [rows(0)], grpc.StatusCode.INVALID_ARGUMENT, "a stream begins with a Hello"),
+    "a short observation": (
+        lambda: [hello(), rows(observation_bytes=63)],
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "rows.observation: expected 64 bytes, float32 [4, 4], got 63",
+    ),
+    "a long reward": (
+        lambda: [hello(), rows(reward_bytes=20)],
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "rows.reward: expected 16 bytes, float32 [4], got 20",
+    ),
+    "a number left out": (
+        lambda: [hello(), rows(2)],
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "expected (simulator, incarnation, sequence, body) ('s', 7, 1, 'rows'), got ('s', 7, 2, 'rows')",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_stream_that_breaks_the_rules_is_refused_with_a_sentence(
+    case: str, channel: grpc.Channel, counts: Counts
+) -> None:
+    messages, code, sentence = REFUSED[case]
+    got_code, details = status_of(channel, *messages())
+    assert got_code is code
+    assert sentence in details
+    assert counts.refused == [code.name]
+
+
+def test_an_earlier_start_of_a_simulator_is_refused(channel: grpc.Channel, counts: Counts) -> None:
+    stub = stream_pb2_grpc.SimulatorStreamStub(channel)  # type: ignore[no-untyped-call]
+    newer = hello()
+    newer.incarnation = 8
+    assert next(stub.Serve(iter([newer]), timeout=20)).WhichOneof("body") == "heartbeat"
+    code, details = status_of(channel, hello())
+    assert code is grpc.StatusCode.ABORTED
+    assert "a process named s that started later is already known" in details
+    assert counts.refused == ["ABORTED"]
+
+
+def test_another_incarnation_in_the_midst_of_a_stream_is_refused(channel: grpc.Channel, counts: Counts) -> None:
+    changed = rows()
+    changed.incarnation = 8
+    code, _ = status_of(channel, hello(), changed)
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_simulators_of_one_job_must_agree_on_their_spaces(channel: grpc.Channel, counts: Counts) -> None:
+    stub = stream_pb2_grpc.SimulatorStreamStub(channel)  # type: ignore[no-untyped-call]
+    next(stub.Serve(iter([hello()]), timeout=20))
+    code, details = status_of(channel, hello(num_actions=3))
+    assert code is grpc.StatusCode.FAILED_PRECONDITION
+    assert "the job began with" in details
+
+
+def test_a_socket_in_use_is_said_before_anything_starts(tmp_path: Path, counts: Counts) -> None:
+    address = f"unix:{tmp_path}/s"
+    server = listen(address, counts)
+    server.start()
+    with pytest.raises(CannotListenError, match="in use by another process"):
+        listen(address, counts)
+    server.stop(job_over=False)
+
+
+def test_a_port_in_use_is_said_before_anything_starts(counts: Counts) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(CannotListenError, match="in use by another process"),
+    ):
+        listen(f"127.0.0.1:{taken.getsockname()[1]}", counts)
+
+
+def test_an_address_that_does_not_exist_is_said_before_anything_starts(tmp_path: Path, counts: Counts) -> None:
+    with pytest.raises(CannotListenError, match="or not an address of this machine"):
+        listen(f"unix:{tmp_path}/missing/s", counts)
+
+
+def test_the_socket_of_a_killed_learner_is_taken_over(tmp_path: Path, counts: Counts) -> None:
+    with socket.socket(socket.AF_UNIX) as left_behind:
+        left_behind.bind(f"{tmp_path}/s")
+    listen(f"unix:{tmp_path}/s", counts).stop(job_over=False)

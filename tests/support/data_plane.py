@@ -1,0 +1,227 @@
+"""The data plane without a learner's loop: a real StreamServer, real simulator processes, and a fixed policy."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepstream_trainer.config import TrainerConfig, contract, dump, parse
+from stepstream_trainer.learner.ingest import StreamServer
+from stepstream_trainer.learner.slots import TRUNCATED, Slots
+
+PATIENCE_SECONDS = 120.0
+"""Longer than any of this takes, also on a busy machine."""
+
+CARTPOLE = {"id": "CartPole-v1", "deterministic": True}
+PONG = {"id": "ALE/Pong-v5", "atari": {"stickyActionProbability": "0.25", "maxEpisodeSteps": 40}}
+
+
+def config_of(
+    environment: dict[str, Any], *, environments: int = 8, groups: int = 2, simulators: int = 1, seed: int = 3
+) -> TrainerConfig:
+    return parse(
+        TrainerConfig,
+        {
+            "job": "test",
+            "seed": seed,
+            "environment": environment,
+            "algorithm": {"name": "PPO"},
+            "learner": {"environments": environments, "groups": groups},
+            "simulators": {"replicas": simulators},
+        },
+        path="",
+    )
+
+
+@dataclass(kw_only=True, slots=True)
+class Counts:
+    """A metrics facade that counts."""
+
+    refused: list[str] = field(default_factory=list)
+    replayed_steps: int = 0
+    leases: int = 0
+    differing: int = 0
+    streams: int = 0
+
+    def leases_stand(self, *, leased: int, free: int, streams: int) -> None:
+        self.leases, self.streams = leased, streams
+
+    def stream_refused(self, reason: str) -> None:
+        self.refused.append(reason)
+
+    def replayed(self, steps: int) -> None:
+        self.replayed_steps += steps
+
+    def rebuilt_differently(self, slots: int) -> None:
+        self.differing += slots
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeenRow:
+    """Everything the loop can see of one row, copied."""
+
+    observation: bytes
+    reward: float
+    flags: int
+    final_observation: bytes
+
+
+class LearnerEnd:
+    """A StreamServer on a Unix socket, and a loop that only plays. Close it with `stop`."""
+
+    def __init__(self, config: TrainerConfig, directory: Path, address: str = "") -> None:
+        self.config = config
+        self.counts = Counts()
+        self.address = address or f"unix:{directory}/learner"
+        self._directory = directory
+        groups = config.learner.groups
+        assert isinstance(groups, int)
+        self._num_groups = groups
+        self._step = 0
+        self.server = self._serve()
+        self.slots: Slots | None = None
+
+    def _serve(self) -> StreamServer:
+        server = StreamServer(
+            self.config, self.address, groups=self._num_groups, tls_directory=None, rank=0, metrics=self.counts
+        )
+        server.start()
+        return server
+
+    def begin(self, state: dict[str, Any] | None = None) -> Slots:
+        """Wait for the first simulator; let the slots be served, from `state` if there is one."""
+        self.slots = self.server.slots(PATIENCE_SECONDS)
+        assert self.slots is not None
+        if state is not None:
+            self.slots.load_state_dict(state)
+        self.server.serve_leases()
+        return self.slots
+
+    def play(self, steps: int) -> list[list[SeenRow]]:
+        """`steps` rows of every slot: [slot][step]. Ends with all rows READY."""
+        slots = self.slots or self.begin()
+        seen: list[list[SeenRow]] = [[] for _ in slots.reward]
+        for _ in range(steps):
+            for group, members in enumerate(slots.group_slices):
+                self.act(group)
+                assert slots.wait_group(group, PATIENCE_SECONDS)
+                for slot in range(members.start, members.stop):
+                    seen[slot].append(_seen(slots, slot))
+            self._step += 1
+        return seen
+
+    def first_rows(self) -> list[SeenRow]:
+        slots = self.slots or self.begin()
+        for group in range(self._num_groups):
+            assert slots.wait_group(group, PATIENCE_SECONDS)
+        return [_seen(slots, slot) for slot in range(len(slots.reward))]
+
+    def act(self, group: int) -> None:
+        """Post actions that depend on slot, step, and every byte of what the slot sees."""
+        slots = self.slots
+        assert slots is not None
+        assert slots.wait_group(group, PATIENCE_SECONDS)
+        members = slots.group_slices[group]
+        action = [
+            (zlib.crc32(slots.observation[slot].tobytes()) + 7 * slot + self._step) % slots.spaces.num_actions
+            for slot in range(members.start, members.stop)
+        ]
+        slots.post_actions(group, np.array(action, np.int64))
+
+    def stop(self, *, job_over: bool = False) -> None:
+        self.server.stop(job_over=job_over)
+
+
+def _seen(slots: Slots, slot: int) -> SeenRow:
+    flags = int(slots.flags[slot])
+    return SeenRow(
+        observation=slots.observation[slot].tobytes(),
+        reward=float(slots.reward[slot]),
+        flags=flags,
+        final_observation=slots.final_observation[slot].tobytes() if flags & TRUNCATED else b"",
+    )
+
+
+class Simulators:
+    """Real simulator processes of one job, by name."""
+
+    def __init__(self, config: TrainerConfig, address: str, directory: Path) -> None:
+        self._config_path = directory / "job.json"
+        self._config_path.write_text(dump(config))
+        self._address = address
+        self._directory = directory
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, *names: str, **variables: str) -> None:
+        for name in names:
+            with self.log_path(name).open("ab") as log:
+                self.processes[name] = subprocess.Popen(
+                    [sys.executable, *contract.SIMULATOR_COMMAND[1:]],
+                    env=os.environ
+                    | {
+                        contract.CONFIG: str(self._config_path),
+                        contract.LEARNER: self._address,
+                        contract.SIMULATOR: name,
+                    }
+                    | variables,
+                    stdout=log,
+                    stderr=log,
+                    stdin=subprocess.DEVNULL,
+                )
+
+    def kill(self, name: str) -> None:
+        process = self.processes.pop(name)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    def log_path(self, name: str) -> Path:
+        return self._directory / f"{name}.log"
+
+    def stop(self) -> None:
+        for name in [*self.processes]:
+            self.kill(name)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataPlane:
+    """Both ends of one job."""
+
+    learner: LearnerEnd
+    simulators: Simulators
+    directory: Path
+
+
+@contextmanager
+def data_plane(config: TrainerConfig, *names: str, address: str = "") -> Iterator[DataPlane]:
+    """A learner's end with simulators of these names. Socket paths are short, hence the directory."""
+    with tempfile.TemporaryDirectory(prefix="st-") as path:
+        directory = Path(path)
+        learner = LearnerEnd(config, directory, address)
+        simulators = Simulators(config, learner.address, directory)
+        try:
+            simulators.start(*names)
+            yield DataPlane(learner=learner, simulators=simulators, directory=directory)
+        finally:
+            simulators.stop()
+            learner.stop()
+
+
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, f"not in time: {what}"
+        time.sleep(0.01)
+
+
+Actions = NDArray[np.int32]

@@ -1,0 +1,214 @@
+"""Leases at work: joins the table of who serves what with the slots' memory, for the threads of all streams.
+
+Both change under one lock, the slots': a slot passes from stream to stream and from stream to loop in one move.
+"""
+
+import itertools
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from stepstream_trainer.learner.lanes import Lanes
+from stepstream_trainer.learner.leases import Grant, LeaseTable
+from stepstream_trainer.learner.slots import LaneActions, LaneStart, Slots
+from stepstream_trainer.logs import get_log
+from stepstream_trainer.rows import Rows
+
+_log = get_log("leasing")
+
+ROWS_SECONDS: Final = 120.0
+"""A simulator that did not answer for so long hangs: its slots go to others. A step of the slowest environments we know
+of, times the lanes of a lease, takes seconds."""
+
+REPLAY_SECONDS_A_STEP: Final = 0.05
+"""What a replayed step of a whole lease may take on top; Atari needs a tenth of it with 32 lanes on one core."""
+
+
+class StreamOverError(Exception):
+    """The stream is to end: the job does, its lease has nothing left, or a later start of its simulator replaced it."""
+
+
+class LeaseMetrics(Protocol):
+    """What leasing reports; any thread."""
+
+    def leases_stand(self, *, leased: int, free: int, streams: int) -> None: ...
+
+    def replayed(self, steps: int) -> None: ...
+
+    def rebuilt_differently(self, slots: int) -> None: ...
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class Stream:
+    """An offer or a lease. Changed under the lock."""
+
+    number: int
+    simulator: str
+    incarnation: int
+    cancel: Callable[[], object]
+    lanes: Lanes | None = None
+    starts: Sequence[LaneStart] = ()
+    rows_due: float = math.inf
+    """Monotonic seconds by which the simulator must have answered."""
+    over: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Turn:
+    """What a lease's simulator is told at each turn."""
+
+    actions: LaneActions
+    release: Sequence[int] = field(default=())
+    """Slots to let go at their episodes' ends."""
+
+
+class Leasing:
+    """Every method is for any thread, save where it says the stream's."""
+
+    def __init__(self, slots: Slots, table: LeaseTable, metrics: LeaseMetrics) -> None:
+        self._slots = slots
+        self._table = table
+        self._metrics = metrics
+        self._numbers = itertools.count()
+        self._streams: dict[int, Stream] = {}
+        self._serving = self._stopped = False
+        self._lock = slots.lock
+        self._changed = threading.Condition(self._lock)
+
+    def begin(self) -> None:
+        """Grant leases from now on: the slots stand where the job begins or goes on."""
+        with self._lock:
+            self._serving = True
+            self._grant()
+
+    def expect(self, simulators: int) -> None:
+        """The job's number of simulators is another."""
+        with self._lock:
+            self._table.expected = simulators
+
+    def stands(self) -> tuple[int, int]:
+        """Slots that are served, and simulators that are there."""
+        with self._lock:
+            return self._table.num_leased, self._table.num_simulators
+
+    def offer(self, simulator: str, incarnation: int, cancel: Callable[[], object]) -> Stream:
+        """A stream offers itself; `cancel` ends it from outside. Raises StaleIncarnationError, StreamOverError."""
+        with self._lock:
+            if self._stopped:
+                raise StreamOverError
+            for other in [*self._streams.values()]:
+                if other.simulator == simulator and other.incarnation < incarnation:
+                    self._end(other)
+                    other.cancel()
+            number = next(self._numbers)
+            self._table.offer(number, simulator, incarnation, time.monotonic())
+            stream = Stream(number=number, simulator=simulator, incarnation=incarnation, cancel=cancel)
+            self._streams[number] = stream
+            self._grant()
+        return stream
+
+    def wait_lease(self, stream: Stream, timeout_seconds: float) -> Lanes | None:
+        """The offer's lanes, once it is granted; None before. Raises StreamOverError. The stream's thread."""
+        with self._lock:
+            self._changed.wait_for(lambda: stream.over or stream.lanes is not None, timeout_seconds)
+            if stream.over:
+                raise StreamOverError
+            return stream.lanes
+
+    def write_rows(self, stream: Stream, rows: Rows) -> None:
+        """Take in what the simulator brought. Raises StreamOverError. The stream's thread."""
+        assert stream.lanes is not None
+        copied = self._slots.copy_rows(stream.lanes, rows)
+        if copied is None:
+            raise StreamOverError
+        with self._lock:
+            stream.rows_due = math.inf
+            for slot in self._slots.finish_rows(stream.lanes, copied):
+                self._pass_on(stream, slot)
+        if copied.differing:
+            slots = stream.lanes.slot_n[copied.differing].tolist()
+            _log.error("rebuilt_differently", slots=slots, hint="set spec.environment.deterministic to false")
+            self._metrics.rebuilt_differently(len(slots))
+
+    def wait_turn(self, stream: Stream, timeout_seconds: float) -> Turn | None:
+        """What to tell the simulator; None when there is nothing yet. Raises StreamOverError. The stream's thread."""
+        lanes = stream.lanes
+        assert lanes is not None
+        with self._lock:
+            actions = self._slots.wait_actions(lanes, timeout_seconds)
+            if stream.over:
+                raise StreamOverError
+            if actions is None:
+                return None
+            release = sorted(self._table.leaving(stream.number) - lanes.leaving)
+            lanes.leaving.update(release)
+            stream.rows_due = time.monotonic() + ROWS_SECONDS
+            return Turn(actions=actions, release=release)
+
+    def end(self, stream: Stream) -> None:
+        """The stream is gone: others get its slots. It may have ended before."""
+        with self._lock:
+            if stream.number in self._streams:
+                self._end(stream)
+                self._grant()
+
+    def stop(self) -> None:
+        """End all streams; their threads raise StreamOverError."""
+        with self._lock:
+            self._serving, self._stopped = False, True
+            for stream in [*self._streams.values()]:
+                self._end(stream)
+
+    def look(self) -> None:
+        """What time alone brings about, a few times a second: patience that ends, simulators that hang."""
+        now = time.monotonic()
+        with self._lock:
+            self._grant()
+            overdue = [stream for stream in self._streams.values() if now > stream.rows_due]
+        for stream in overdue:
+            _log.warning("simulator_hangs", simulator=stream.simulator)
+            self.end(stream)
+            stream.cancel()
+
+    def _grant(self) -> None:
+        """Locked."""
+        if not self._serving:
+            return
+        for grant in self._table.grants(time.monotonic()):
+            self._open(self._streams[grant.stream], grant)
+        for number in self._table.spent():
+            self._end(self._streams[number])
+        leased = self._table.num_leased
+        total = len(self._slots.reward)
+        self._metrics.leases_stand(leased=leased, free=total - leased, streams=len(self._streams))
+        self._changed.notify_all()
+
+    def _open(self, stream: Stream, grant: Grant) -> None:
+        """Locked."""
+        later = grant.slots if grant.promised else ()
+        stream.lanes, stream.starts = self._slots.open_lanes(grant.group, grant.slots, later)
+        lengths = [len(start.actions) // 4 for start in stream.starts]
+        stream.rows_due = time.monotonic() + ROWS_SECONDS + max(lengths) * REPLAY_SECONDS_A_STEP
+        self._metrics.replayed(sum(lengths))
+        _log.info("leased", simulator=stream.simulator, group=grant.group, slots=len(grant.slots), replay=sum(lengths))
+
+    def _pass_on(self, stream: Stream, slot: int) -> None:
+        """The episode of a leaving slot has ended. Locked."""
+        receiver = self._table.released(stream.number, slot, time.monotonic())
+        if receiver is not None:
+            lanes = self._streams[receiver].lanes
+            assert lanes is not None
+            self._slots.adopt(lanes, slot)
+        self._grant()
+
+    def _end(self, stream: Stream) -> None:
+        """Locked. Waits while the stream's thread copies a row."""
+        stream.over = True
+        if stream.lanes is not None:
+            self._slots.close_lanes(stream.lanes)
+        self._streams.pop(stream.number, None)
+        self._table.ended(stream.number, time.monotonic())
+        self._changed.notify_all()

@@ -1,0 +1,65 @@
+"""What simulators tell learners, as arrays: the same names and checks on both ends of a stream.
+
+n is the number of lanes of a lease. The bits of a row's flags are those of RowFlag in stream.proto.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.generic]
+
+START: Final = 1
+"""First observation of an episode that nothing led to; the reward means nothing."""
+TERMINATED: Final = 2
+TRUNCATED: Final = 4
+LIFE_LOST: Final = 8
+"""In an episode that goes on."""
+VACANT: Final = 16
+"""The lane serves no slot; its row means nothing."""
+ENDED: Final = TERMINATED | TRUNCATED
+
+RESTART: Final = -1
+"""In an action's place: begin the lane's episode anew."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spaces:
+    """One environment's newest observation and its actions, 0 to num_actions - 1."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+    num_actions: int
+    num_categories: int
+    """Of an observation that is one of 0 to num_categories - 1; otherwise 0."""
+
+    @property
+    def observation_bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rows:
+    """One row for each of n lanes."""
+
+    observation: Array
+    """[n, *shape]: what to act on next; after an episode's end, the next episode's first."""
+    reward: NDArray[np.float32]
+    """[n], of the step that led here, as the environment gave it."""
+    flags: NDArray[np.uint8]
+    """[n]"""
+    final_observation: Array
+    """[k, *shape]: last observation of the k truncated lanes, in lane order."""
+
+    @property
+    def num_steps(self) -> int:
+        """Rows that a step led to."""
+        return len(self.flags) - int(np.count_nonzero(self.flags & (START | VACANT)))
+
+    @property
+    def num_ended(self) -> int:
+        """Episodes that ended with these rows."""
+        return int(np.count_nonzero(self.flags & ENDED))

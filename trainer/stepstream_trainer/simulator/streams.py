@@ -1,0 +1,120 @@
+"""The simulator's end of one stream: a connection of its own, messages out in order, answers in."""
+
+import math
+import queue
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from stepstream_protos import PROTOCOL_VERSION
+from stepstream_protos.v1 import stream_pb2 as pb
+from stepstream_protos.v1 import stream_pb2_grpc
+from stepstream_trainer.channel import CHANNEL_OPTIONS, SILENCE_SECONDS
+from stepstream_trainer.config import TrainerConfig
+from stepstream_trainer.rows import Rows, Spaces
+from stepstream_trainer.tls import SERVER_NAME, channel_credentials
+
+
+class JobOverError(Exception):
+    """The learner said that the job is over."""
+
+
+class StreamEndedError(Exception):
+    """The learner ended the stream without a word: it stops, or took the lease back."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Endpoint:
+    """Whom to dial, and with which certificates."""
+
+    target: str
+    tls_directory: Path | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Identity:
+    """Who the simulator is; `incarnation` rises at every start (Unix time, nanoseconds)."""
+
+    name: str
+    incarnation: int
+
+
+class Stream:
+    """One thread at a time uses it; `is_silent` and `cancel` are for any thread."""
+
+    def __init__(self, endpoint: Endpoint, identity: Identity) -> None:
+        """Dials. The target's name is resolved anew: a restarted learner may have another address."""
+        self.was_accepted = False
+        """Whether the learner has said anything but no."""
+        self._identity = identity
+        self._sequence = 0
+        self._waiting_since = math.inf
+        self._outbox: queue.SimpleQueue[pb.SimulatorMessage | None] = queue.SimpleQueue()
+        self._channel = connect(endpoint)
+        stub = stream_pb2_grpc.SimulatorStreamStub(self._channel)  # type: ignore[no-untyped-call]
+        self._call = stub.Serve(iter(self._outbox.get, None))
+
+    def send_hello(self, config: TrainerConfig, spaces: Spaces) -> None:
+        hello = pb.Hello(
+            protocol_version=PROTOCOL_VERSION,
+            job=config.job,
+            environment_digest=config.environment.digest(),
+            observation=pb.ArraySpec(shape=spaces.shape, dtype=spaces.dtype.name),
+            num_actions=spaces.num_actions,
+            num_categories=spaces.num_categories,
+        )
+        self._send(pb.SimulatorMessage(hello=hello))
+
+    def send_rows(self, rows: Rows) -> None:
+        message = pb.Rows(
+            observation=rows.observation.tobytes(),
+            reward=rows.reward.tobytes(),
+            flags=rows.flags.tobytes(),
+            final_observation=rows.final_observation.tobytes(),
+        )
+        self._send(pb.SimulatorMessage(rows=message))
+
+    def receive(self) -> pb.LearnerMessage:
+        """The next Lease or Actions. Raises JobOverError, StreamEndedError, grpc.RpcError."""
+        while (message := self._receive()).WhichOneof("body") == "heartbeat":
+            pass
+        return message
+
+    def is_silent(self) -> bool:
+        """Whether the learner, waited for, should have said something long ago."""
+        return time.monotonic() - self._waiting_since > SILENCE_SECONDS
+
+    def cancel(self) -> None:
+        """Whoever waits for the learner gets grpc.RpcError."""
+        self._call.cancel()
+
+    def close(self) -> None:
+        self._outbox.put(None)
+        self._channel.close()
+
+    def _send(self, message: pb.SimulatorMessage) -> None:
+        message.simulator, message.incarnation = self._identity.name, self._identity.incarnation
+        message.sequence = self._sequence
+        self._sequence += 1
+        self._outbox.put(message)
+
+    def _receive(self) -> pb.LearnerMessage:
+        self._waiting_since = time.monotonic()
+        message: pb.LearnerMessage | None = next(self._call, None)
+        self._waiting_since = math.inf
+        if message is None:
+            raise StreamEndedError
+        self.was_accepted = True
+        if message.WhichOneof("body") == "job_over":
+            raise JobOverError
+        return message
+
+
+def connect(endpoint: Endpoint) -> grpc.Channel:
+    """Raises OSError when a certificate cannot be read."""
+    if endpoint.tls_directory is None:
+        return grpc.insecure_channel(endpoint.target, CHANNEL_OPTIONS)
+    options = (*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", SERVER_NAME))
+    return grpc.secure_channel(endpoint.target, channel_credentials(endpoint.tls_directory), options)
