@@ -110,7 +110,7 @@ def client_through(proxy: FaultProxy, timeout_seconds: float = 5.0) -> Client:
 def installed(admin: Client) -> None:
     """The CustomResourceDefinition, established."""
     definition = crd()
-    admin.create(CRDS, "", definition)
+    admin.apply(CRDS, "", definition)
     name = definition["metadata"]["name"]
 
     def established() -> bool:

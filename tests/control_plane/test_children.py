@@ -1,0 +1,88 @@
+"""What the children of a job are like once the API server and the controllers have had them."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from stepstream_operator.runtime.resources import JOBS, PODS
+from tests.support.cluster_fixtures import StartOperator
+from tests.support.daemons import eventually
+from tests.support.fault_proxy import FaultProxy
+from tests.support.running_operator import Cluster, manifest
+
+pytestmark = pytest.mark.control_plane
+KILLS = 50
+
+
+@pytest.fixture
+def running(cluster: Cluster, start: StartOperator, proxy: FaultProxy) -> Cluster:
+    start(proxy)
+    cluster.submit(manifest())
+    cluster.reaches("Running")
+    eventually(lambda: len(cluster.pods("simulator")) == 2, timeout_seconds=20, what="two simulators")
+    return cluster
+
+
+def test_a_learners_host_name_outlives_its_attempt(running: Cluster) -> None:
+    def host() -> tuple[str, str]:
+        spec = running.pods("learner")[0]["spec"]
+        return spec["hostname"], spec["subdomain"]
+
+    first = host()
+    running.end_learners(1)
+    eventually(lambda: running.status().attempt == 2, timeout_seconds=20, what="a second attempt")
+    running.reaches("Running")
+    assert first == host() == ("pong-learner-0", "pong-learner")
+
+
+def test_learners_pods_are_never_restarted_in_place_nor_evicted_to_save_nodes(running: Cluster) -> None:
+    pod, job = running.pods("learner")[0], running.all(JOBS)[0]
+    assert (pod["spec"]["restartPolicy"], "podFailurePolicy" in job["spec"]) == ("Never", True)
+    assert pod["metadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+
+
+def test_every_pod_is_closed_to_the_api_and_to_its_neighbours(running: Cluster) -> None:
+    for pod in running.all(PODS):
+        assert (pod["spec"]["enableServiceLinks"], pod["spec"]["automountServiceAccountToken"]) == (False, False)
+        assert pod["spec"]["containers"][0]["securityContext"]["readOnlyRootFilesystem"]
+
+
+def test_only_the_jobs_own_pods_are_watched(running: Cluster, proxy: FaultProxy) -> None:
+    reads = [request for request in proxy.requests if request.path.endswith("/pods") and request.method == "GET"]
+    assert reads
+    assert all(request.query["labelSelector"] == "stepstream.dev/job" for request in reads)
+
+
+def test_all_children_exist_within_a_second_of_apply(cluster: Cluster, start: StartOperator) -> None:
+    operator = start()
+    eventually(lambda: operator.leading, timeout_seconds=20, what="the operator works")
+    begun = time.monotonic()
+    cluster.submit(manifest())
+    eventually(
+        lambda: cluster.all(JOBS), timeout_seconds=10, what="the learners' Job, the last of them", interval_seconds=0.01
+    )
+    assert time.monotonic() - begun < 1.0
+
+
+@pytest.mark.timeout(200)
+def test_a_simulator_is_replaced_within_five_seconds_the_fiftieth_time_it_is_killed(running: Cluster) -> None:
+    slowest = 0.0
+    for _ in range(KILLS):
+        victim = running.pods("simulator")[0]["metadata"]
+        running.admin.delete(PODS, running.namespace, victim["name"])
+        begun = time.monotonic()
+        eventually(
+            lambda name=victim["name"]: (
+                sum(
+                    pod["metadata"]["name"] != name and pod["status"]["phase"] == "Running"
+                    for pod in running.pods("simulator")
+                )
+                == 2
+            ),
+            timeout_seconds=30,
+            what="two simulators run again",
+        )
+        slowest = max(slowest, time.monotonic() - begun)
+    assert slowest < 5.0
