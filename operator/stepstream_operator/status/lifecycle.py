@@ -18,7 +18,7 @@ from stepstream_operator.api.status_types import MAX_LOG, MAX_MESSAGE, Condition
 from stepstream_operator.children.names import LEARNER
 from stepstream_operator.status.observed import LearnerJob, Observed, Pod, parse_time
 from stepstream_operator.status.troubles import how_it_ended, role_troubles
-from stepstream_operator.status.words import clipped, duration, tail, timestamp
+from stepstream_operator.status.words import clipped, counted, duration, tail, timestamp
 from stepstream_trainer.config.contract import EXIT_INVALID, EXIT_RESUME
 
 BACKOFF_LIMIT_EXCEEDED: Final = "BackoffLimitExceeded"
@@ -127,7 +127,7 @@ def _after_failure(job: TrainingJob, life: Life, failure: Failure) -> Life:
     if failure.reason == INVALID_INPUT:
         return replace(life, stage=Stage.FAILED, failure=failure)
     if life.restarts >= job.spec.backoff_limit:
-        message = f"{failure.message}, after {life.restarts} restarts (spec.backoffLimit)"
+        message = f"{failure.message}, after {counted(life.restarts, 'restart')} (spec.backoffLimit)"
         failure = replace(failure, reason=BACKOFF_LIMIT_EXCEEDED, message=clipped(message, MAX_MESSAGE))
         return replace(life, stage=Stage.FAILED, failure=failure)
     return replace(life, attempt=life.attempt + 1, restarts=life.restarts + 1, failure=failure)

@@ -89,7 +89,7 @@ def _state(job: TrainingJob, observed: Observed, life: Life) -> str:
     failure = life.failure
     if failure is not None and failure.attempt == life.attempt - 1:
         return f"{failure.message}; restart {life.restarts} of {job.spec.backoff_limit} (spec.backoffLimit)"
-    return f"waiting for {counted(wanted - ready_learners(observed, life), 'learner')} of {wanted} to be ready"
+    return f"waiting for {wanted - ready_learners(observed, life)} of {counted(wanted, 'learner')} to be ready"
 
 
 def _admitted(job: TrainingJob, observed: Observed, life: Life) -> Finding:

@@ -54,7 +54,7 @@ def _trouble(pod: Pod) -> tuple[str, str]:
     if pod.waiting in _CANNOT_START:
         return "cannot start", pod.waiting_message or pod.waiting
     if pod.waiting == CRASH_LOOP:
-        return "keep crashing", how_it_ended(pod.termination)
+        return "in a crash loop", how_it_ended(pod.termination)
     return "", ""
 
 
