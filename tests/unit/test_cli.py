@@ -14,7 +14,7 @@ from stepstream_operator.cli import main, parser, resume_command
 from tests.support.local_run import write_job
 
 SUPPORTED = "supported are Box and Discrete observations with Discrete actions"
-INSTALLED = "it must be module:Class of a module installed in the simulators' image"
+INSTALLED = "it must be module:Class of a module in the simulators' image"
 
 WRONG = {
     "unknown field": ("spec.evalution.episodes=2", "spec.evalution: unknown field; did you mean evaluation?"),
@@ -38,7 +38,7 @@ IMPOSSIBLE = {
     ),
     "unknown environment": (
         "spec.environment.id=CartPol-v1",
-        "spec.environment: CartPol-v1 could not be made: NameNotFound: Environment `CartPol` doesn't exist. "
+        "spec.environment.id: there is no environment CartPol-v1: Environment `CartPol` doesn't exist. "
         "Did you mean: `CartPole`?",
     ),
     "Tuple observations": (
@@ -51,7 +51,7 @@ IMPOSSIBLE = {
     ),
     "continuous actions": (
         "spec.environment.id=Pendulum-v1",
-        f"spec.environment.id: Pendulum-v1 has actions Box(-2.0, 2.0, (1,), float32); {SUPPORTED}",
+        f"spec.environment.id: Pendulum-v1 has continuous (Box) actions; {SUPPORTED}",
     ),
     "missing module": (
         "spec.environment.entryPoint=nowhere.envs:Maze",

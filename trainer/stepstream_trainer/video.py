@@ -34,7 +34,7 @@ _ONE = np.ones(1, np.bool_)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Clip:
-    """Pictures of one episode, `milliseconds` each, and how it ended."""
+    """Pictures of one episode, `milliseconds` each (GIF counts in tens of them), and how it ended."""
 
     pictures: list[Image.Image]
     milliseconds: int
@@ -55,7 +55,7 @@ def record(run: Run, *, episode: int, greedy: bool, max_seconds: float) -> Clip:
             if len(pictures) >= max_seconds * rate:
                 break
     return Clip(
-        pictures=pictures, milliseconds=round(1000 / rate), episode_return=episode_return, length=len(pictures) - 1
+        pictures=pictures, milliseconds=10 * round(100 / rate), episode_return=episode_return, length=len(pictures) - 1
     )
 
 
