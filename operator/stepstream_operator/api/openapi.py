@@ -37,7 +37,7 @@ def object_schema(cls: type, *, defaults: bool = True) -> Schema:
 def field_schema(field: SpecField, *, defaults: bool = True) -> Schema:
     schema = {"description": description(field), **type_schema(field.type, field.rules, defaults=defaults)}
     if defaults and field.default is not None and not field.rules.derived_default and not field.rules.variants:
-        schema |= _default(field, schema)
+        schema |= _default(field)
     return schema
 
 
@@ -114,16 +114,22 @@ def _unchanged(field: SpecField) -> str:
     return f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || {same})"
 
 
-def _default(field: SpecField, schema: Schema) -> Schema:
-    """The API server judges a default by the rules of its schema before it fills in what is below: so it is whole."""
+def _default(field: SpecField) -> Schema:
+    """An object's default is whole, because the API server judges it by its rules before filling in what is below.
+
+    Empty objects and lists are no defaults: they would only clutter what users read of their jobs.
+    """
     assert field.default is not None
-    value = field.default()
-    if value is None:
-        return {}
-    if dataclasses.is_dataclass(value):
-        below = schema["properties"].items()
-        return {"default": {name: inner["default"] for name, inner in below if "default" in inner}}
-    return {"default": to_mapping(value)}
+    value = _without_empty(to_mapping(field.default()))
+    return {} if value is None else {"default": value}
+
+
+def _without_empty(value: Any) -> Any:
+    """None for what is empty, or holds only what is."""
+    if isinstance(value, Mapping):
+        filled = {name: _without_empty(item) for name, item in value.items()}
+        return {name: item for name, item in filled.items() if item is not None} or None
+    return None if value in ([], "") else value
 
 
 def _literal_schema(choices: tuple[Any, ...]) -> Schema:
