@@ -25,11 +25,9 @@ LiveThrough = Callable[..., tuple[Story, list[FaultProxy], int]]
 
 @pytest.fixture
 def live_through(admin: Client, make_proxy: MakeProxy) -> LiveThrough:
-    """A whole life in a namespace of its own, with operators that are cut off after `crash_at` writes, and succeeded."""
+    """A whole life in a namespace of its own; its first operator is cut off after `crash_at` writes and succeeded."""
 
-    def lived(
-        crash_at: int | None, *, stale_seconds: float = 0.0, **settings: str
-    ) -> tuple[Story, list[FaultProxy], int]:
+    def lived(crash_at: int | None, *, stale_seconds: float = 0.0) -> tuple[Story, list[FaultProxy], int]:
         cluster = Cluster(admin, create_namespace(admin))
         proxies = [make_proxy(stale_seconds)]
         proxies[0].cut_after_writes = crash_at
@@ -37,7 +35,7 @@ def live_through(admin: Client, make_proxy: MakeProxy) -> LiveThrough:
         def begin(proxy: FaultProxy | None) -> tuple[Operator, FaultProxy]:
             if proxy is None:
                 proxies.append(proxy := make_proxy(stale_seconds))
-            return start_operator(cluster, proxy, **settings), proxy
+            return start_operator(cluster, proxy), proxy
 
         successor = Successor(proxies[0], begin)
         try:

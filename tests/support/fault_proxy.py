@@ -8,6 +8,7 @@ to cut the operator off after the k-th.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.support.stale_reads import StaleReads
+from tests.support.stale_reads import StaleReads, lines_of
 
 UPSTREAM_TIMEOUT_SECONDS = 400.0
 
@@ -50,8 +51,8 @@ class CutOff(Exception):
 class Fault:
     """What happens to the next `times` requests that match.
 
-    `answer`: an HTTP status and body instead of the server's. `hang`: no byte until the proxy closes. `reset`: TCP reset.
-    `delay_seconds`: before passing on. `watch_line`: put into the stream of a watch after `after_events` events;
+    `answer`: an HTTP status and body instead of the server's. `hang`: no byte until the proxy closes. `reset`: a TCP
+    reset. `delay_seconds`: before passing on. `watch_line`: put into the stream of a watch after `after_events` events;
     then it goes on, or with `reset`/`hang` breaks there.
     """
 
@@ -184,6 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     proxy: FaultProxy
     _upstream: http.client.HTTPSConnection | None = None
+    _upstream_socket: socket.socket
 
     def log_message(self, format: str, *args: Any) -> None:
         """The tests' own assertions tell what matters."""
@@ -196,6 +198,8 @@ class _Handler(BaseHTTPRequestHandler):
     def finish(self) -> None:
         self.proxy.track(self.connection, alive=False)
         if self._upstream is not None:
+            # Wakes a thread that still reads from it; that thread closes it then.
+            reset(self._upstream_socket)
             self._upstream.close()
         super().finish()
 
@@ -239,6 +243,7 @@ class _Handler(BaseHTTPRequestHandler):
             target = stale.rewritten(request.path, request.query)
         headers = {key: value for key, value in self.headers.items() if key.lower() in ("content-type", "accept")}
         self._upstream.request(request.method, target, body=body or None, headers=headers)
+        self._upstream_socket = self._upstream.sock
         response = self._upstream.getresponse()
         if request.is_watch and response.status == 200:
             self._stream(response, fault)
@@ -255,13 +260,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        lines = iter(response.readline, b"")
-        if self.proxy.stale is not None:
-            lines = self.proxy.stale.delayed(lines)
-        for number, line in enumerate(lines):
-            if fault is not None and number == fault.after_events:
-                self._interrupt(fault)
-            self._chunk(line)
+        stale = self.proxy.stale
+        with contextlib.closing(stale.delayed(response) if stale is not None else lines_of(response)) as lines:
+            for number, line in enumerate(lines):
+                if fault is not None and number == fault.after_events:
+                    self._interrupt(fault)
+                self._chunk(line)
         self._chunk(b"")
         # The upstream connection has carried an endless answer: it is not used again.
         self.close_connection = True

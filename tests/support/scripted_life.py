@@ -63,7 +63,7 @@ class Story:
 
 
 def live(cluster: Cluster) -> Story:
-    """Create, run, scale, suspend, resume, fail once, finish, expire. Raises AssertionError where a stage is not met."""
+    """Create, run, scale, suspend, resume, fail once, finish, expire. AssertionError where a stage is not met."""
     jobs = LearnerJobs(cluster)
     jobs.start()
     stages: list[Stage] = []

@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator
 from urllib.parse import urlencode
 
 SAMPLE_SECONDS = 0.1
@@ -50,13 +50,13 @@ class StaleReads:
         kind = {"apiVersion": listed["apiVersion"], "kind": listed["kind"].removesuffix("List")}
         return 200, json.dumps(kind | listed["items"][0]).encode()
 
-    def delayed(self, lines: Iterable[bytes]) -> Iterator[bytes]:
-        """Each line that long after it came."""
+    def delayed(self, response: http.client.HTTPResponse) -> Generator[bytes, None, None]:
+        """Each line of a watch that long after it came. Closes `response` at its end."""
         held: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
 
         def receive() -> None:
             try:
-                for line in lines:
+                for line in lines_of(response):
                     held.put((time.monotonic() + self._lag_seconds, line))
             except (OSError, ValueError, AttributeError, http.client.HTTPException):
                 # The connection was closed by the other side of the proxy, in the middle of a read.
@@ -87,6 +87,12 @@ class StaleReads:
         connection.request("GET", "/api/v1/namespaces?limit=1")
         version = json.loads(connection.getresponse().read())["metadata"]["resourceVersion"]
         self._versions.append((now, version))
+
+
+def lines_of(response: http.client.HTTPResponse) -> Generator[bytes, None, None]:
+    """The lines of an answer as they come; closes it at the end."""
+    with response:
+        yield from iter(response.readline, b"")
 
 
 def single_name(path: str) -> str | None:
