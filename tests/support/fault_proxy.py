@@ -186,6 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
     proxy: FaultProxy
     _upstream: http.client.HTTPSConnection | None = None
     _upstream_socket: socket.socket
+    _response: http.client.HTTPResponse | None = None
 
     def log_message(self, format: str, *args: Any) -> None:
         """The tests' own assertions tell what matters."""
@@ -198,9 +199,11 @@ class _Handler(BaseHTTPRequestHandler):
     def finish(self) -> None:
         self.proxy.track(self.connection, alive=False)
         if self._upstream is not None:
-            # Wakes a thread that still reads from it; that thread closes it then.
+            # The reset wakes a thread that still reads from it, without which closing would wait for that thread.
             reset(self._upstream_socket)
             self._upstream.close()
+            if self._response is not None:
+                self._response.close()
         super().finish()
 
     def handle_any(self) -> None:
@@ -244,7 +247,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {key: value for key, value in self.headers.items() if key.lower() in ("content-type", "accept")}
         self._upstream.request(request.method, target, body=body or None, headers=headers)
         self._upstream_socket = self._upstream.sock
-        response = self._upstream.getresponse()
+        response = self._response = self._upstream.getresponse()
         if request.is_watch and response.status == 200:
             self._stream(response, fault)
             return

@@ -1,4 +1,4 @@
 """What every controller needs and no library gave us whole: client, reflector, work queue, elector.
 
-Evidence for writing these is in docs/adr; each is tested against injected faults on real sockets.
+Why these are our own: docs/adr/0010. Each is tested against injected faults on real sockets.
 """
