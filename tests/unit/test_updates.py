@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def test_rmsprop_follows_its_formula_over_many_steps() -> None:
     random = np.random.default_rng(0)
     linear = nn.Linear(30, 7)
     flat = FlatParameters(linear, torch.device("cpu"))
-    rule = RMSProp(flat.values, flat.gradients, rho=0.95, epsilon=1e-3)
+    rule = RMSProp(flat, rho=0.95, epsilon=1e-3)
     values = flat.values.numpy().astype(np.float64).copy()
     mean_square = np.zeros_like(values)
     for _ in range(20):
@@ -103,7 +104,7 @@ def reference_ppo(network: nn.Module, batch: RolloutBatch, parameters: PPOParame
         num_samples=batch.num_samples,
         minibatch_size=parameters.minibatch_size,
     )
-    for index in order:
+    for index in chain.from_iterable(order):
         logits, value = network(batch.observation_N[index])
         policy = torch.distributions.Categorical(logits=logits)
         log_prob = policy.log_prob(batch.action_TB.flatten()[index])
@@ -176,6 +177,15 @@ def test_annealing_to_the_end_leaves_the_parameters_alone() -> None:
     PPOUpdate(network, replace(PPO, anneal=True), FLOAT32, seed=0).update(random_batch(), progress=1.0, update_number=0)
 
     assert torch.equal(network.flat.values, before)
+
+
+@pytest.mark.parametrize(("target_kl", "factor"), [(1e-9, 1 / 1.5**2), (1e9, 1.5**2), (0.0, 1.0)])
+def test_the_learning_rate_follows_the_policys_change_once_an_epoch(target_kl: float, factor: float) -> None:
+    update = PPOUpdate(build(), replace(PPO, target_kl=target_kl, epochs=2), FLOAT32, seed=0)
+
+    figures = update.update(random_batch(), progress=0.0, update_number=0)
+
+    assert figures["learning_rate"] == pytest.approx(PPO.learning_rate * factor)
 
 
 def test_annealing_narrows_the_clip_range() -> None:

@@ -70,8 +70,9 @@ class NatureTorso(nn.Module):
         super().__init__()
         self._colours = spec.colours
         self._dtype = dtype
-        self._flat: FlatParameters | None = None
-        self._layers: _Layers | None = None
+        self._flat: FlatParameters
+        self._cast: torch.Tensor
+        self._layers: _Layers
         self._layers_version = -1
         self.conv1 = nn.Conv2d(spec.frames * spec.colours, 32, 8, stride=BLOCK)
         self.conv2 = nn.Conv2d(32, 64, 4, stride=2)
@@ -81,43 +82,53 @@ class NatureTorso(nn.Module):
     def bind(self, flat: FlatParameters) -> None:
         """Say where parameters and gradients lie. Once, before the first call."""
         self._flat = flat
+        self._cast = flat.values if self._dtype == flat.values.dtype else flat.values.to(self._dtype)
+        with torch.no_grad():
+            self._layers = self._build_layers()
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Bring the layers up to date with the parameters, if those changed. In place: recorded graphs stay valid."""
+        if self._layers_version == self._flat.version:
+            return
+        if self._cast is not self._flat.values:
+            self._cast.copy_(self._flat.values)
+        self._layers.conv1.weight.copy_(self._first_layer())
+        self._layers.conv2.refresh()
+        self._layers_version = self._flat.version
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
         """Features float32 [N, 512]."""
+        self.refresh()
         if not torch.is_grad_enabled():
-            return self.layers().forward(observation)[-1].float()
+            return self._layers.forward(observation)[-1].float()
         return cast("torch.Tensor", _TorsoFunction.apply(observation, self.linear.bias, self)).float()
 
-    def layers(self) -> _Layers:
-        """The layers with the parameters as they are now; derived again only when those changed."""
-        assert self._flat is not None, "bind() comes first"
-        if self._layers is None or self._layers_version != self._flat.version:
-            with torch.inference_mode(False), torch.no_grad():
-                self._layers = self._derive_layers(self._flat)
-            self._layers_version = self._flat.version
-        return self._layers
+    def activations(self, observation: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Of each layer; the last are the features, in the format of the arithmetic."""
+        return self._layers.forward(observation)
 
-    def write_gradients(self, gradients: list[Gradients]) -> None:
-        """To the parameters' `grad`, in the parameters' shapes."""
-        (blocks, first_bias), *others = gradients
+    def write_gradients(self, gradient: torch.Tensor, activations: tuple[torch.Tensor, ...]) -> None:
+        """To the parameters' `grad`, from the gradient of the features."""
+        (blocks, first_bias), *others = self._layers.backward(gradient, activations)
         kernels = from_blocks(blocks.float() * PIXEL_SCALE, stride=BLOCK, colours=self._colours)
         modules: list[nn.Conv2d | nn.Linear] = [self.conv1, self.conv2, self.conv3, self.linear]
         for module, (weight, bias) in zip(modules, [(kernels, first_bias), *others], strict=True):
             _write(module.weight, weight)
             _write(module.bias, bias)
 
-    def _derive_layers(self, flat: FlatParameters) -> _Layers:
-        values = flat.values.to(self._dtype)
-        first = to_blocks(self.conv1.weight * PIXEL_SCALE, stride=BLOCK, colours=self._colours)
+    def _first_layer(self) -> torch.Tensor:
+        return to_blocks(self.conv1.weight * PIXEL_SCALE, stride=BLOCK, colours=self._colours)
 
+    def _build_layers(self) -> _Layers:
         def part(parameter: torch.Tensor | None) -> torch.Tensor:
-            return flat.part(values, cast("nn.Parameter", parameter))
+            return self._flat.part(self._cast, cast("nn.Parameter", parameter))
 
         return _Layers(
-            conv1=Convolution(weight=first.to(self._dtype), bias=part(self.conv1.bias), stride=1),
-            conv2=Convolution(weight=part(self.conv2.weight), bias=part(self.conv2.bias), stride=2),
-            conv3=Convolution(weight=part(self.conv3.weight), bias=part(self.conv3.bias), stride=1),
-            linear=Linear(weight=part(self.linear.weight), bias=part(self.linear.bias)),
+            conv1=Convolution(self._first_layer().to(self._dtype), part(self.conv1.bias), stride=1),
+            conv2=Convolution(part(self.conv2.weight), part(self.conv2.bias), stride=2),
+            conv3=Convolution(part(self.conv3.weight), part(self.conv3.bias), stride=1),
+            linear=Linear(part(self.linear.weight), part(self.linear.bias)),
             dtype=self._dtype,
         )
 
@@ -126,7 +137,7 @@ class _TorsoFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, observation: torch.Tensor, anchor: torch.Tensor, torso: NatureTorso) -> torch.Tensor:
         """`anchor` is any parameter: through it autograd asks for the gradients, which `torso` keeps to itself."""
-        activations = torso.layers().forward(observation)
+        activations = torso.activations(observation)
         ctx.torso = torso
         ctx.save_for_backward(*activations)
         return activations[-1]
@@ -134,7 +145,7 @@ class _TorsoFunction(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[None, None, None]:
         torso: NatureTorso = ctx.torso
-        torso.write_gradients(torso.layers().backward(gradients[0], ctx.saved_tensors))
+        torso.write_gradients(gradients[0], ctx.saved_tensors)
         return None, None, None
 
 

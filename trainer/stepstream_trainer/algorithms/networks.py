@@ -38,16 +38,21 @@ class ActorCritic(nn.Module):
         self.value = nn.Linear(num_features, 1)
         self.flat: FlatParameters
         self._accumulated: list[torch.Tensor] = []
+        self._nature: list[NatureTorso] = [module for module in torso.modules() if isinstance(module, NatureTorso)]
 
     def lay_flat(self, device: torch.device) -> None:
         """Move the parameters to `device`, into `flat`. Once, before the first use."""
         self.flat = FlatParameters(self, device)
         overwritten: set[nn.Parameter] = set()
-        for module in self.modules():
-            if isinstance(module, NatureTorso):
-                module.bind(self.flat)
-                overwritten.update(module.parameters())
+        for torso in self._nature:
+            torso.bind(self.flat)
+            overwritten.update(torso.parameters())
         self._accumulated = [p.grad for p in self.parameters() if p not in overwritten and p.grad is not None]
+
+    def refresh(self) -> None:
+        """Bring what is derived from the parameters up to date: before a recorded graph of the network is replayed."""
+        for torso in self._nature:
+            torso.refresh()
 
     def clear_gradients(self) -> None:
         """Zero what a backward pass adds to; what it overwrites stays."""

@@ -12,17 +12,21 @@ from stepstream_trainer.config import PPOParameters
 
 from .batch import RolloutBatch
 from .clipping import clip_by_global_norm
+from .graphs import Recorded
 from .losses import clipped_surrogate, log_prob_and_entropy, normalised
 from .networks import ActorCritic
 from .permutations import minibatches
 from .precision import Precision
 from .returns import gae
-from .schedules import annealed, learning_rate
+from .schedules import adapted, annealed, learning_rate
+
+FIGURES = ("policy", "value", "entropy", "approximate_kl", "clip_fraction", "gradient_norm")
+KL = FIGURES.index("approximate_kl")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Samples:
-    """What a minibatch learns from, one row a sample."""
+class _Samples:
+    """What is learned from, one row a sample."""
 
     observation_N: torch.Tensor
     action_N: torch.Tensor
@@ -30,14 +34,9 @@ class Samples:
     advantage_N: torch.Tensor
     target_N: torch.Tensor
 
-    def select(self, index: torch.Tensor) -> Samples:
-        return Samples(
-            observation_N=self.observation_N.index_select(0, index),
-            action_N=self.action_N[index],
-            log_prob_N=self.log_prob_N[index],
-            advantage_N=self.advantage_N[index],
-            target_N=self.target_N[index],
-        )
+    def select(self, index: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        columns = (self.observation_N, self.action_N, self.log_prob_N, self.advantage_N, self.target_N)
+        return tuple(column.index_select(0, index) for column in columns)
 
 
 class PPOUpdate:
@@ -48,44 +47,45 @@ class PPOUpdate:
         self._parameters = parameters
         self._device = precision.device
         self._seed = seed
+        self._rate_factor = 1.0
+        self._gradients = Recorded(self._write_gradients, precision.device)
         flat = nn.Parameter(network.flat.values)
         flat.grad = network.flat.gradients
-        self._optimiser = torch.optim.Adam(
-            [flat], lr=torch.tensor(parameters.learning_rate), eps=parameters.adam_epsilon, fused=True
-        )
+        self._adam = torch.optim.Adam([flat], lr=torch.tensor(0.0), eps=parameters.adam_epsilon, fused=True)
 
     def update(self, batch: RolloutBatch, *, progress: float, update_number: int) -> dict[str, float]:
         """All epochs; `progress` is the fraction [0, 1] of the job behind it. Gives what to watch, means by name."""
         parameters = self._parameters
+        clip_range = torch.tensor(annealed(parameters.clip_range, progress=progress, anneal=parameters.anneal))
         batch_size = min(parameters.minibatch_size, batch.num_samples)
         step_size = learning_rate(parameters, batch_size=batch_size, progress=progress)
-        self._optimiser.param_groups[0]["lr"].fill_(step_size)
-        clip_range = torch.tensor(annealed(parameters.clip_range, progress=progress, anneal=parameters.anneal))
-        samples = self._samples(batch)
-        figures = [
-            self._step(samples.select(index.to(self._device)), clip_range)
-            for index in minibatches(
-                seed=self._seed,
-                update_number=update_number,
-                epochs=parameters.epochs,
-                num_samples=batch.num_samples,
-                minibatch_size=parameters.minibatch_size,
-            )
-        ]
-        names = ("policy", "value", "entropy", "approximate_kl", "clip_fraction", "gradient_norm")
+        samples, figures = self._samples(batch), []
+        for epoch in minibatches(
+            seed=self._seed,
+            update_number=update_number,
+            epochs=parameters.epochs,
+            num_samples=batch.num_samples,
+            minibatch_size=parameters.minibatch_size,
+        ):
+            steps = [self._step(samples, index, clip_range, step_size * self._rate_factor) for index in epoch]
+            figures.append(torch.stack(steps).mean(0))
+            if parameters.target_kl > 0:
+                kl = figures[-1][KL].item()  # sync
+                self._rate_factor = adapted(self._rate_factor, kl=kl, target_kl=parameters.target_kl)
         means = torch.stack(figures).mean(0).tolist()  # sync
-        return {**dict(zip(names, means, strict=True)), "learning_rate": step_size}
+        return {**dict(zip(FIGURES, means, strict=True)), "learning_rate": step_size * self._rate_factor}
 
     def state_dict(self) -> dict[str, Any]:
-        return self._optimiser.state_dict()
+        return {"adam": self._adam.state_dict(), "rate_factor": self._rate_factor}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._optimiser.load_state_dict(state)
+        self._adam.load_state_dict(state["adam"])
+        self._rate_factor = state["rate_factor"]
 
-    def _samples(self, batch: RolloutBatch) -> Samples:
+    def _samples(self, batch: RolloutBatch) -> _Samples:
         parameters = self._parameters
         advantage_TB = gae(batch, discount=parameters.discount, gae_lambda=parameters.gae_lambda)
-        return Samples(
+        return _Samples(
             observation_N=batch.observation_N,
             action_N=batch.action_TB.flatten(),
             log_prob_N=batch.log_prob_TB.flatten(),
@@ -93,24 +93,40 @@ class PPOUpdate:
             target_N=(advantage_TB + batch.value_TB).flatten(),
         )
 
-    def _step(self, samples: Samples, clip_range: torch.Tensor) -> torch.Tensor:
-        """One minibatch. Figures [6] in the order of `update`'s names."""
+    def _step(self, samples: _Samples, index: torch.Tensor, clip_range: torch.Tensor, step_size: float) -> torch.Tensor:
+        """Learn from one minibatch. Gives its FIGURES."""
+        self._network.refresh()
+        (figures,) = self._gradients(*samples.select(index.to(self._device)), clip_range)
+        self._adam.param_groups[0]["lr"].fill_(step_size)
+        self._adam.step()
+        self._network.flat.changed()
+        return figures.clone()
+
+    def _write_gradients(
+        self,
+        observation_N: torch.Tensor,
+        action_N: torch.Tensor,
+        old_log_prob_N: torch.Tensor,
+        advantage_N: torch.Tensor,
+        target_N: torch.Tensor,
+        clip_range: torch.Tensor,
+    ) -> tuple[torch.Tensor]:
+        """Clipped gradients to the network's flat buffer. Gives FIGURES."""
         parameters = self._parameters
-        advantage_N = normalised(samples.advantage_N) if parameters.normalize_advantages else samples.advantage_N
+        if parameters.normalize_advantages:
+            advantage_N = normalised(advantage_N)
         self._network.clear_gradients()
-        logits_NA, value_N = self._network(samples.observation_N)
-        log_prob_N, entropy_N = log_prob_and_entropy(logits_NA, samples.action_N)
-        log_ratio_N = log_prob_N - samples.log_prob_N
+        logits_NA, value_N = self._network(observation_N)
+        log_prob_N, entropy_N = log_prob_and_entropy(logits_NA, action_N)
+        log_ratio_N = log_prob_N - old_log_prob_N
         ratio_N = log_ratio_N.exp()
         policy_loss = clipped_surrogate(ratio_N, advantage_N, clip_range)
-        value_loss = (samples.target_N - value_N).square().mean()
+        value_loss = (target_N - value_N).square().mean()
         entropy = entropy_N.mean()
         loss = policy_loss + parameters.value_coefficient * value_loss - parameters.entropy_coefficient * entropy
         loss.backward()
         norm = clip_by_global_norm(self._network.flat.gradients, parameters.max_grad_norm)
-        self._optimiser.step()
-        self._network.flat.changed()
         with torch.no_grad():
-            kl = (ratio_N - 1 - log_ratio_N).mean()
+            kl = (ratio_N - 1 - log_ratio_N).mean()  # Schulman 2020, "Approximating KL divergence": unbiased, never < 0
             clip_fraction = ((ratio_N - 1).abs() > clip_range).float().mean()
-            return torch.stack([policy_loss, value_loss, entropy, kl, clip_fraction, norm])
+            return (torch.stack([policy_loss, value_loss, entropy, kl, clip_fraction, norm]),)

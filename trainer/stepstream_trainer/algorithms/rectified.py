@@ -6,7 +6,6 @@ network does not leave this to autograd.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -18,14 +17,18 @@ Gradients = tuple[torch.Tensor, torch.Tensor]
 """Of a layer's weight and bias."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Convolution:
-    """Without padding."""
+    """Without padding. `weight` [out, in, rows, columns] lies channels last."""
 
-    weight: torch.Tensor
-    """[out, in, rows, columns], channels last"""
-    bias: torch.Tensor
-    stride: int
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor, *, stride: int) -> None:
+        self.weight = weight
+        self.bias = bias
+        self.stride = stride
+        self._blocks = self._as_blocks()
+
+    def refresh(self) -> None:
+        """To be called when the weight was changed."""
+        self._blocks.copy_(self._as_blocks())
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if images.device.type == "cpu" and images.dtype == torch.bfloat16:
@@ -58,14 +61,16 @@ class Convolution:
         """As a convolution of stride 1 on blocks, half as dear; moving blocks back to pixels costs no extra pass."""
         count, channels, rows, columns = images.shape
         stride = self.stride
-        blocks = to_blocks(self.weight, stride=stride, colours=channels)
         like = _channels_last(images).reshape(count, rows // stride, columns // stride, -1).permute(0, 3, 1, 2)
-        by_block = _channels_last(self._input_gradient(gradient, like, blocks, 1))
+        by_block = _channels_last(self._input_gradient(gradient, like, self._blocks, 1))
         by_row = by_block.view(count, rows // stride, columns // stride, stride, stride * channels).transpose(2, 3)
         pixels = _channels_last(images).view(by_row.shape)
         result = torch.empty_like(pixels)
         torch.ops.aten.threshold_backward.grad_input(by_row, pixels, 0, grad_input=result)
         return result.view(count, rows, columns, channels).permute(0, 3, 1, 2)
+
+    def _as_blocks(self) -> torch.Tensor:
+        return to_blocks(self.weight, stride=self.stride, colours=self.weight.shape[1])
 
     def _input_gradient(
         self, gradient: torch.Tensor, images: torch.Tensor, weight: torch.Tensor, stride: int
@@ -82,11 +87,12 @@ class Convolution:
         return cast("tuple[torch.Tensor, torch.Tensor, torch.Tensor]", result)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Linear:
-    weight: torch.Tensor
-    """[out, in]"""
-    bias: torch.Tensor
+    """`weight` is [out, in]."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        self.weight = weight
+        self.bias = bias
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         return functional.linear(rows, self.weight, self.bias).relu_()

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch.optim.adam import adam
 
+from .flat import FlatParameters
+
 PAST_BIAS_CORRECTION = 1e6
 """A step count at which Adam's correction 1 - rho^step is 1 in float32, for any rho up to 0.99999."""
 
@@ -18,10 +20,10 @@ class RMSProp:
     torch's fused Adam does it in one pass over the parameters; as five elementwise operations it takes twice as long.
     """
 
-    def __init__(self, values: torch.Tensor, gradients: torch.Tensor, *, rho: float, epsilon: float) -> None:
+    def __init__(self, flat: FlatParameters, *, rho: float, epsilon: float) -> None:
         assert 0 < rho <= 0.99999, "the bias correction would not vanish"
-        self._values = values
-        self._gradients = gradients
+        values = flat.values
+        self._flat = flat
         self._rho = rho
         self._epsilon = epsilon
         self._mean_square = torch.full_like(values, epsilon)
@@ -35,8 +37,8 @@ class RMSProp:
         self._step_count.fill_(PAST_BIAS_CORRECTION)
         self._mean_square.add_((1 - self._rho) * self._epsilon / self._rho)
         adam(
-            [self._values],
-            [self._gradients],
+            [self._flat.values],
+            [self._flat.gradients],
             [self._first_moment],
             [self._mean_square],
             [],
@@ -50,6 +52,7 @@ class RMSProp:
             eps=0.0,
             maximize=False,
         )
+        self._flat.changed()
 
     def state_dict(self) -> dict[str, Any]:
         return {"mean_square": self._mean_square}

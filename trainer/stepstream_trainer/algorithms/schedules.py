@@ -6,6 +6,11 @@ import math
 
 from stepstream_trainer.config import A2CParameters, LearningRateScaling, PPOParameters
 
+KL_TOLERANCE = 2.0
+FACTOR_STEP = 1.5
+FACTOR_LIMIT = 32.0
+"""From 2.5e-4 to about 1e-2 and 1e-5, near rl_games' own limits."""
+
 
 def learning_rate(parameters: A2CParameters | PPOParameters, *, batch_size: int, progress: float) -> float:
     """The optimiser's step size for batches of `batch_size` samples, `progress` [0, 1] of the way through the job."""
@@ -16,6 +21,18 @@ def learning_rate(parameters: A2CParameters | PPOParameters, *, batch_size: int,
         scaling=parameters.learning_rate_scaling,
     )
     return annealed(scaled, progress=progress, anneal=parameters.anneal)
+
+
+def adapted(factor: float, *, kl: float, target_kl: float) -> float:
+    """The learning rate's factor after an epoch that moved the policy by `kl`; the next one should by `target_kl`.
+
+    The rule of rl_games' adaptive schedule; Schulman et al. 2017, section 4, adapts a penalty by the same comparison.
+    """
+    if kl > KL_TOLERANCE * target_kl:
+        factor /= FACTOR_STEP
+    elif kl < target_kl / KL_TOLERANCE:
+        factor *= FACTOR_STEP
+    return min(max(factor, 1 / FACTOR_LIMIT), FACTOR_LIMIT)
 
 
 def annealed(initial: float, *, progress: float, anneal: bool) -> float:

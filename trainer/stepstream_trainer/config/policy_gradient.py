@@ -70,7 +70,9 @@ class A2CParameters:
     entropy_coefficient: float = coefficient("Weight of the entropy bonus.", 0.01)
     value_coefficient: float = coefficient("Weight of the value loss.", 0.25)
     max_grad_norm: float = max_grad_norm()
-    rms_rho: float = spec_field(doc="RMSProp's decay of squared gradients.", default=0.9, minimum=0, maximum=1)
+    rms_rho: float = spec_field(
+        doc="RMSProp's decay of squared gradients.", default=0.9, minimum=0, exclusive_minimum=True, maximum=0.99999
+    )
     rms_epsilon: float = spec_field(
         doc="RMSProp's epsilon, inside the square root.", default=1e-6, minimum=0, exclusive_minimum=True, maximum=1
     )
@@ -115,6 +117,14 @@ class PPOParameters:
         exclusive_minimum=True,
         maximum=1,
         because="OpenAI Baselines' ppo2",
+    )
+    target_kl: float = spec_field(
+        doc="After each epoch, multiply or divide the learning rate by 1.5 if it moved the policy by less than half or "
+        "more than twice this (mean KL divergence, nats). 0 leaves the learning rate to its schedule.",
+        default=0.0,
+        minimum=0,
+        maximum=10,
+        because="a fixed learning rate is what the paper has",
     )
     learning_rate_scaling: LearningRateScaling = scaling()
     reference_batch_size: int = reference_batch_size(512, because="the default minibatch")
