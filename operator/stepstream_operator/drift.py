@@ -13,7 +13,7 @@ _SUFFIXES: Final[Mapping[str, Decimal]] = {
     **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", start=1)},
 }
 _OF_QUANTITIES: Final = ("limits", "requests")
-_EMPTY: Final = (None, "", 0, False, {}, [])
+_EMPTY: Final[tuple[object, ...]] = (None, "", 0, False, {}, [])
 
 
 def covers(observed: Any, desired: Any) -> bool:

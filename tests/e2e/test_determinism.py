@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,36 @@ def test_a_drained_learner_goes_on_exactly(undisturbed: tuple[TrainerConfig, str
         job.start_learner()
         assert job.finish() == expected
         assert "resumed" in job.log()
+
+
+def test_a_learner_killed_twenty_times_goes_on_exactly(tmp_path: Path) -> None:
+    config = config_of(CARTPOLE | {"totalSteps": 16 * 64 * 120})
+    moments = random.Random(20)
+    with job_processes(config, tmp_path / "undisturbed") as job:
+        job.start_learner()
+        job.start_simulators("only")
+        expected = job.finish()
+    with job_processes(config, tmp_path / "killed") as job:
+        job.start_simulators("only")
+        for _ in range(20):
+            learner = job.start_learner()
+            job.wait_until(lambda: job.status().get("phase") == "Running", "running")
+            time.sleep(moments.uniform(0.0, 2.0))  # the moment of the kill is what is varied
+            job.kill(learner)
+        job.start_learner()
+        assert job.finish() == expected
+
+
+def test_environments_that_cannot_be_replayed_are_cut_where_their_simulator_was_lost(tmp_path: Path) -> None:
+    config = config_of(CARTPOLE | {"environment": {"id": "CartPole-v1", "deterministic": False}, "totalSteps": 40_960})
+    with job_processes(config, tmp_path) as job:
+        job.start_learner()
+        job.start_simulators("a", "b")
+        for name in ("a", "b", "a"):
+            reach(job, job.status().get("steps", 0) + 2_000)
+            job.restart_simulator(name)
+        job.finish()
+        assert job.status().get("steps", config.total_steps) == config.total_steps
 
 
 def reach(job: JobProcesses, steps: int) -> None:

@@ -95,8 +95,9 @@ class JobProcesses:
     def wait_until(self, holds: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not holds():
-            assert self.learner is not None
-            assert self.learner.poll() is None, f"the learner ended before: {what}\n{self.log()}"
+            assert self.learner is None or self.learner.poll() is None, (
+                f"the learner ended before: {what}\n{self.log()}"
+            )
             assert time.monotonic() < deadline, f"not in time: {what}\n{self.log()}"
             time.sleep(0.02)
 
