@@ -80,7 +80,9 @@ class StaleReads:
             try:
                 self._sample(connection)
             except (http.client.HTTPException, OSError):
+                connection.close()
                 connection = self._connect()
+        connection.close()
 
     def _sample(self, connection: http.client.HTTPSConnection) -> None:
         now = time.monotonic()
