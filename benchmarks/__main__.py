@@ -17,7 +17,8 @@ def main() -> int:
 
 def _run(name: str) -> bool:
     print(f"== {name}", flush=True)
-    return subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *sys.argv[1:]], cwd=HERE.parent).returncode == 0
+    command = [sys.executable, "-m", f"benchmarks.{name}", *sys.argv[1:]]
+    return subprocess.run(command, cwd=HERE.parent, check=False).returncode == 0
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.measuring import ROOT, MeasurementFailed, measure
+from benchmarks.measuring import ROOT, MeasurementFailed, leave_on_sigterm, measure
 from benchmarks.peers.environment import interpreter
 from benchmarks.record import Cell, Record, Table, describe_machine
 from benchmarks.settings import SETTINGS
@@ -162,6 +162,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
     arguments = parse_arguments()
+    leave_on_sigterm()
     machine = describe_machine()
     sizes, rounds = ([16], 1) if arguments.quick else (arguments.environments, arguments.rounds)
     window, part_seconds = (QUICK, 3.0) if arguments.quick else (FULL, 10.0)

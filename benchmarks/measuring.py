@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -12,6 +13,11 @@ from benchmarks.timeline import Sample, Window, long_enough, parse, steps_per_se
 
 ROOT = Path(__file__).parent.parent
 END_SECONDS = 60.0
+
+
+def leave_on_sigterm() -> None:
+    """Let SIGTERM unwind this process like Ctrl-C, so that whatever it started is ended too."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 class MeasurementFailed(Exception):

@@ -17,9 +17,9 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from types import FrameType
 
 from benchmarks.jobs import trainer_config, write_job
+from benchmarks.measuring import leave_on_sigterm
 from benchmarks.timeline import report
 from stepstream_trainer.config import A2CParameters, PPOParameters
 from stepstream_trainer.learner.metrics import UPDATES
@@ -63,16 +63,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def stop(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(0)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--algorithm", choices=("A2C", "PPO"), required=True)
     parser.add_argument("--environments", type=int, required=True)
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, stop)
+    leave_on_sigterm()
     port, steps = free_port(), steps_per_update(arguments.algorithm, arguments.environments)
     with tempfile.TemporaryDirectory(prefix="stepstream-benchmark-") as folder:
         write_job(job := Path(folder, "job.yaml"), arguments.algorithm, arguments.environments)
