@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from stepstream_operator.api import TrainingJobSpec
 from stepstream_trainer.config.fields import FieldRules, JsonValue, Quantity, SpecField, spec_fields
 
+_TEXT = st.text(st.characters(exclude_categories=("C",)), max_size=8)
 JSON: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False, allow_infinity=False) | _TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=3),
     max_leaves=6,
 )
 _BY_NAME = {

@@ -68,6 +68,10 @@ def test_overrides_are_read_as_yaml_and_win() -> None:
     assert job.spec.stop_when is not None
 
 
+def test_an_override_without_a_value_removes_the_field() -> None:
+    assert load_job(JOB + "  seed: 7\n", ["spec.seed="]).spec.seed == 0
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -31,7 +31,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         'spec.stopWhen.meanReturn: must be a decimal number in quotes, such as "18" or "-0.5", got "18\\n"',
     ),
     ({"stopWhen": {}}, 'spec.stopWhen.meanReturn: required; for example "18"'),
-    ({"environment": {"id": None}}, "spec.environment.id: required; for example ALE/Pong-v5"),
+    (
+        {"environment": {"id": None}},
+        "spec.environment.id: must be a Gymnasium id such as ALE/Pong-v5 or CartPole-v1, got null",
+    ),
+    (
+        {"algorithm": {"name": None}},
+        "spec.algorithm.name: must be one of A2C, PPO, DQN, CategoricalDQN, EpsilonRainbow, A3C, APPO, got null",
+    ),
     (
         {"environment": {"id": "Pong v5"}},
         'spec.environment.id: must be a Gymnasium id such as ALE/Pong-v5 or CartPole-v1, got "Pong v5"',
@@ -198,10 +205,11 @@ def test_an_integer_may_be_written_with_an_exponent() -> None:
     assert make_job({"totalSteps": 1e6}).spec.total_steps == 1_000_000
 
 
-def test_a_null_is_an_absent_field() -> None:
-    assert make_job({"stopWhen": None, "seed": None}) == make_job()
+def test_a_null_stands_for_the_default_where_there_is_one() -> None:
+    assert make_job({"seed": None, "learners": None}) == make_job()
+    assert refusals(job_manifest({"stopWhen": None})) == ["spec.stopWhen: must not be null; leave it out"]
 
 
 def test_what_the_api_server_adds_to_metadata_is_not_in_the_way() -> None:
-    manifest = job_manifest(resourceVersion="7", managedFields=[], creationTimestamp="2030-01-01T00:00:00Z")
+    manifest = job_manifest(resourceVersion="7", managedFields=[], creationTimestamp=None)
     assert parse_job({**manifest, "status": {"phase": "Running"}}).metadata.name == "pong"

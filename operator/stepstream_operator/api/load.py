@@ -61,7 +61,9 @@ def parse_job(manifest: object) -> TrainingJob:
 
 def _parse_metadata(given: object) -> Metadata:
     if isinstance(given, Mapping):
-        given = {name: value for name, value in given.items() if name not in _METADATA_OF_THE_SERVER}
+        given = {
+            name: value for name, value in given.items() if value is not None and name not in _METADATA_OF_THE_SERVER
+        }
     return parse(Metadata, given, path="metadata")
 
 
@@ -147,7 +149,7 @@ def _apply_override(manifest: Any, override: str) -> dict[str, str]:
 
 
 def _set_at(target: Any, path: str, value: Any) -> list[str]:
-    """Set the value, with the objects around it where they are missing; the paths made, none where it is impossible."""
+    """Set the value (null removes the field) and the objects around it; the paths made, none where it cannot be."""
     names = path.split(".")
     made = []
     for depth, name in enumerate(names[:-1], start=1):
@@ -159,7 +161,10 @@ def _set_at(target: Any, path: str, value: Any) -> list[str]:
         target = target[name]
     if not isinstance(target, dict):
         return []
-    target[names[-1]] = value
+    if value is None:
+        target.pop(names[-1], None)
+    else:
+        target[names[-1]] = value
     return [*made, path]
 
 

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stepstream_operator.api.variants import variants_schema
-from stepstream_trainer.config import to_mapping
 from stepstream_trainer.config.fields import FieldRules, JsonValue, Quantity, SpecField, cross_rules, spec_fields
-from stepstream_trainer.config.parse import QUANTITY_PATTERN
+from stepstream_trainer.config.parse import QUANTITY_PATTERN, schema_default
 
 Schema = dict[str, Any]
 
@@ -36,8 +35,9 @@ def object_schema(cls: type, *, defaults: bool = True) -> Schema:
 
 def field_schema(field: SpecField, *, defaults: bool = True) -> Schema:
     schema = {"description": description(field), **type_schema(field.type, field.rules, defaults=defaults)}
-    if defaults and field.default is not None and not field.rules.derived_default and not field.rules.variants:
-        schema |= _default(field)
+    default = schema_default(field)
+    if defaults and default is not None:
+        schema["default"] = default  # whole, because the API server judges it before filling in what is below
     return schema
 
 
@@ -47,7 +47,7 @@ def type_schema(kind: Any, rules: FieldRules, *, defaults: bool) -> Schema:
     if origin is typing.Literal:
         return _literal_schema(typing.get_args(kind))
     if kind == Quantity:
-        return {"x-kubernetes-int-or-string": True, "pattern": QUANTITY_PATTERN, "maxLength": 64}
+        return {"x-kubernetes-int-or-string": True, "minimum": 0, "pattern": QUANTITY_PATTERN, "maxLength": 64}
     if rules.variants:
         return {"type": "object"}
     if origin is Mapping:
@@ -112,24 +112,6 @@ def _unchanged(field: SpecField) -> str:
     if not field.optional:
         return same
     return f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || {same})"
-
-
-def _default(field: SpecField) -> Schema:
-    """An object's default is whole, because the API server judges it by its rules before filling in what is below.
-
-    Empty objects and lists are no defaults: they would only clutter what users read of their jobs.
-    """
-    assert field.default is not None
-    value = _without_empty(to_mapping(field.default()))
-    return {} if value is None else {"default": value}
-
-
-def _without_empty(value: Any) -> Any:
-    """None for what is empty, or holds only what is."""
-    if isinstance(value, Mapping):
-        filled = {name: _without_empty(item) for name, item in value.items()}
-        return {name: item for name, item in filled.items() if item is not None} or None
-    return None if value in ([], "") else value
 
 
 def _literal_schema(choices: tuple[Any, ...]) -> Schema:

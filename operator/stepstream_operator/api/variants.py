@@ -71,6 +71,8 @@ def _widened(known: Schema | None, schema: Schema) -> Schema:
     for bound, pick in (("minimum", min), ("maximum", max)):
         if bound in known:
             wider[bound] = pick(known[bound], schema[bound])
+    if not schema.get("exclusiveMinimum"):
+        wider.pop("exclusiveMinimum", None)
     return wider
 
 

@@ -186,7 +186,8 @@ class Client:
     ) -> urllib3.BaseHTTPResponse:
         url = self._configuration.host + path + (f"?{urlencode(query)}" if query else "")
         timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=read_timeout_seconds)
-        encoded = json.dumps(body).encode() if body is not None else None
+        # Not ASCII: an apply is read as YAML, which knows no surrogate pairs, so "\\ud83d\\ude00" would be refused.
+        encoded = json.dumps(body, ensure_ascii=False).encode() if body is not None else None
         started, code = time.monotonic(), "<error>"
         try:
             answer = self._pool.request(

@@ -1,6 +1,7 @@
 """From plain JSON values to frozen configuration and back. Accepts what the API server accepts, and nothing else.
 
-A null is an absent field, as it is for the API server. A number such as 1e6 is an integer where it has no fraction.
+A null stands for the default where the schema has one, and is wrong elsewhere. A number such as 1e6 is an integer where
+it has no fraction.
 All errors are gathered; an object is built, and its cross rules judged, only when every field of it is right.
 """
 
@@ -47,6 +48,25 @@ def to_mapping(value: Any) -> Any:
     return value
 
 
+def schema_default(field: SpecField) -> Any:
+    """The default that the API server fills in; None where there is none.
+
+    A default that depends on other things is the reader's, not the schema's. Empty objects and lists are no defaults
+    either: they would only clutter what users read of their jobs.
+    """
+    if field.default is None or field.rules.derived_default or field.rules.variants:
+        return None
+    return _without_empty(to_mapping(field.default()))
+
+
+def _without_empty(value: Any) -> Any:
+    """None for what is empty, or holds only what is."""
+    if isinstance(value, Mapping):
+        filled = {name: _without_empty(item) for name, item in value.items()}
+        return {name: item for name, item in filled.items() if item is not None} or None
+    return None if value in ([], "") else value
+
+
 class _Reader:
     """Reads values by the type of their field and keeps what went wrong."""
 
@@ -74,10 +94,14 @@ class _Reader:
 
     def _read_field(self, field: SpecField, given: Mapping[Any, Any], siblings: Mapping[str, Any], path: str) -> Any:
         field_path = _join(path, field.wire_name)
-        value = given.get(field.wire_name)
+        value = given.get(field.wire_name, NOT_GIVEN)
+        if value is None and field.default is not None:
+            if schema_default(field) is None:
+                return self._refuse(field_path, NOT_GIVEN, "must not be null", "leave it out")
+            value = NOT_GIVEN
         if field.rules.variants:
             return self._read_variant(field, value, siblings, field_path)
-        if value is not None:
+        if value is not NOT_GIVEN:
             return self.read(field.type, field.rules, value, field_path)
         if field.default is not None:
             return field.default()
@@ -88,7 +112,7 @@ class _Reader:
         key = siblings[field.rules.variant_key]
         if key is _INVALID:
             return _INVALID
-        return self.read_object(field.rules.variants[key], {} if value is None else value, path)
+        return self.read_object(field.rules.variants[key], {} if value is NOT_GIVEN else value, path)
 
     def read(self, kind: Any, rules: FieldRules, given: object, path: str) -> Any:
         """One value of type `kind`; `_INVALID`, with the error kept, where it is not one."""
@@ -145,8 +169,10 @@ class _Reader:
         return self._refuse(path, given, f"must be one of {', '.join(str(choice) for choice in choices)}")
 
     def _read_quantity(self, given: object, path: str) -> Any:
-        whole = isinstance(given, int) and not isinstance(given, bool) and given >= 0
-        if whole or (isinstance(given, str) and re.fullmatch(QUANTITY_PATTERN, given)):
+        whole = _as_number(int, given)
+        if whole is not None and whole >= 0:
+            return whole
+        if isinstance(given, str) and re.fullmatch(QUANTITY_PATTERN, given):
             return given
         hint = f'write "{given}"' if isinstance(given, float) else ""
         return self._refuse(path, given, 'must be a quantity such as 2, "500m" or "4Gi"', hint)
