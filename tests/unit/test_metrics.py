@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from stepstream_operator.metrics import CATALOGUE as OPERATOR
 from stepstream_trainer.learner.metrics import CATALOGUE as LEARNER
 from stepstream_trainer.learner.metrics import LearnerMetrics, LoopPhase
 from stepstream_trainer.learner.recent_episodes import RecentEpisodes
@@ -47,7 +48,7 @@ def test_the_page_names_every_metric_once() -> None:
 
 
 def test_the_page_in_the_tree_is_the_one_the_definitions_make() -> None:
-    assert (Path(__file__).parents[2] / "docs" / "metrics.md").read_text() == render()
+    assert (Path(__file__).parents[2] / "docs" / "metrics.md").read_text() == render(OPERATOR)
 
 
 def test_serving_a_group_counts_steps_frames_and_the_time_of_both_phases() -> None:

@@ -1,4 +1,4 @@
-"""docs/metrics.md, written from the metric definitions of both roles."""
+"""docs/metrics.md, written from the metric definitions: those of both roles, and others that are handed in."""
 
 from collections.abc import Iterator
 
@@ -12,14 +12,15 @@ _INTRODUCTION = """\
 <!-- Generated from the metric definitions by `make docs`; change those, not this page. -->
 
 Learners and simulators answer `/metrics` in the Prometheus text format on port 9090 (a Unix socket or `--http-port`
-under `stepstream run`). A step is one agent action in one environment; frames are steps x frame skip. Counters start
+under `stepstream run`), the operator on port 8080. A step is one agent action in one environment; frames are steps x frame skip. Counters start
 at 0 with the process. Histograms come with `_bucket`, `_sum` and `_count`, summaries with `_sum` and `_count`.
 """
 
 
-def render() -> str:
-    """The whole page."""
-    return "\n".join([_INTRODUCTION, *_section(LEARNER), *_section(SIMULATOR)])
+def render(*others: Catalogue) -> str:
+    """The whole page, with a section for each of `others` at its end."""
+    sections = [line for catalogue in (LEARNER, SIMULATOR, *others) for line in _section(catalogue)]
+    return "\n".join([_INTRODUCTION, *sections])
 
 
 def _section(catalogue: Catalogue) -> Iterator[str]:
