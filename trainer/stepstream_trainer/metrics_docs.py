@@ -12,8 +12,9 @@ _INTRODUCTION = """\
 <!-- Generated from the metric definitions by `make docs`; change those, not this page. -->
 
 Learners and simulators answer `/metrics` in the Prometheus text format on port 9090 (a Unix socket or `--http-port`
-under `stepstream run`), the operator on port 8080. A step is one agent action in one environment; frames are steps x frame skip. Counters start
-at 0 with the process. Histograms come with `_bucket`, `_sum` and `_count`, summaries with `_sum` and `_count`.
+under `stepstream run`), the operator on port 8080. A step is one agent action in one environment; frames are steps x
+frame skip. Counters start at 0 with the process. Histograms come with `_bucket`, `_sum` and `_count`, summaries with
+`_sum` and `_count`.
 """
 
 
