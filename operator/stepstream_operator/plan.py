@@ -93,7 +93,7 @@ def plan_finished(job: TrainingJob, observed: Iterable[Mapping[str, Any]]) -> Pl
 def simulators_to_replace(pods: Iterable[Pod], namespace: str) -> tuple[Deletion, ...]:
     """Simulators that the kubelet holds back though they did work before they died: a new pod starts at once.
 
-    One that dies as soon as it starts is left to the kubelet's back-off. See docs/adr/0003.
+    One that dies as soon as it starts is left to the kubelet's back-off (docs/adr/0003-simulators-are-a-deployment.md).
     """
     return tuple(
         Deletion(api_version="v1", kind="Pod", namespace=namespace, name=pod.name, uid=pod.uid)
