@@ -11,11 +11,20 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from stepstream_operator.api import TrainingJob, load_job
 from stepstream_operator.api.status_types import Condition, ConditionStatus, ConditionType, Failure, JobStatus
 from stepstream_operator.local.backoff import LONGEST_SECONDS, SOUND_LIFE_SECONDS, Backoff
-from stepstream_operator.local.display import LINE_SECONDS, LineDisplay, RunView, duration, line
+from stepstream_operator.local.display import (
+    LINE_SECONDS,
+    LineDisplay,
+    RunView,
+    duration,
+    line,
+    make_display,
+    panel,
+)
 from stepstream_operator.local.ending import exit_code, last_words
 from stepstream_operator.local.figures import (
     HISTORY_POINTS,
@@ -260,6 +269,23 @@ class TestDisplay:
         for seconds, phase in ((0.0, "Starting"), (1.0, "Starting"), (2.0, "Running"), (2.0 + LINE_SECONDS, "Running")):
             display.show(make_view(unix_time=seconds, phase=phase))
         assert [text.split()[1] for text in stream.getvalue().splitlines()] == ["Starting,", "Running,", "Running,"]
+
+    def test_the_panel_says_all_that_matters_and_fits_its_terminal(self) -> None:
+        stream = io.StringIO()
+        console = Console(file=stream, width=100, force_terminal=True, color_system=None)
+        console.print(panel(make_view(parse_figures(learner_answer()))))
+        text = stream.getvalue()
+        for said in ("50.0%", "500 of 1,000", "2,000", "12.50", "1/2 up", "at 400, 12s ago", "waiting", "optimise"):
+            assert said in text
+        assert {len(row) for row in text.splitlines()} == {100}
+
+    def test_before_the_learners_first_words_the_panel_says_what_is_awaited(self) -> None:
+        stream = io.StringIO()
+        Console(file=stream, width=80).print(panel(replace(make_view(), message="waiting for 1 learner")))
+        assert "waiting for 1 learner" in stream.getvalue()
+
+    def test_a_stream_that_is_no_terminal_gets_lines(self) -> None:
+        assert isinstance(make_display(io.StringIO()), LineDisplay)
 
     @pytest.mark.parametrize(
         ("seconds", "text"), [(None, "?"), (9.9, "9s"), (252.0, "4m 12s"), (3780.0, "1h 03m"), (360_000.0, "100h 00m")]

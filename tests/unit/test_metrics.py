@@ -101,3 +101,14 @@ def test_recent_episodes_survive_a_checkpoint() -> None:
     recent.add([1.0, 2.0], [10, 20])
     resumed.load_state_dict(recent.state_dict())
     assert (resumed.mean_return, resumed.mean_length, resumed.full) == (1.5, 15.0, False)
+
+
+def test_the_queue_of_rows_tells_its_depth_at_each_scrape_and_the_time_lost_on_it() -> None:
+    registry, ready = new_registry(), [16]
+    metrics = LearnerMetrics(registry, frame_skip=1)
+    metrics.watch_rows(lambda: ready[0])
+    metrics.waited(0.5)
+    ready[0] = 7
+    assert registry.get_sample_value("stepstream_learner_queue_depth", {"queue": "rows"}) == 7
+    assert registry.get_sample_value("stepstream_learner_queue_wait_seconds_total", {"queue": "rows"}) == 0.5
+    assert metrics.totals.phase_seconds[LoopPhase.WAIT] == 0.5

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from prometheus_client import CollectorRegistry
 
 from stepstream_trainer.algorithms.networks import build_actor_critic
 from stepstream_trainer.algorithms.policy import Policy
@@ -33,6 +32,7 @@ from stepstream_trainer.learner.slots import Slots
 from stepstream_trainer.learner.status import Identity, LearnerStatus, Phase
 from stepstream_trainer.learner.targets import Targets
 from stepstream_trainer.logs import get_log
+from stepstream_trainer.metrics import new_registry
 
 _log = get_log("learner")
 
@@ -69,7 +69,7 @@ class Learner:
         self._closing = closing
         self._checkpoints = CheckpointStore(settings.run_directory / "checkpoints", config.checkpoint.retain)
         self._resumed = find_checkpoint(self._checkpoints, config)
-        registry = CollectorRegistry()
+        registry = new_registry()
         self._metrics = LearnerMetrics(registry, frame_skip=config.environment.frame_skip)
         self._status = _status(settings, config)
         self._server = StreamServer(
@@ -169,6 +169,7 @@ class Learner:
         )
         if self._resumed is not None:
             loop.resume(*self._resumed)
+        self._metrics.watch_rows(slots.rows_ready)
         self._describe(precision)
         return loop, reporter
 

@@ -56,9 +56,13 @@ INFERENCE_SECONDS = CATALOGUE.histogram(
 UPDATE_SECONDS = CATALOGUE.histogram(
     "update_seconds", unit="seconds", meaning="One update: every epoch and minibatch of it.", buckets=_SECONDS
 )
-QUEUE_DEPTH = CATALOGUE.gauge("queue_depth", unit="items", labels=("queue",), meaning="Items waiting in a queue.")
+ROWS = "rows"
+"""The queue between simulators' streams and the loop: bounded, because a slot holds one row."""
+QUEUE_DEPTH = CATALOGUE.gauge(
+    "queue_depth", unit="items", labels=("queue",), meaning="Items waiting; queue=rows: rows that the loop can take."
+)
 QUEUE_WAIT_SECONDS = CATALOGUE.counter(
-    "queue_wait_seconds_total", unit="seconds", labels=("queue",), meaning="Time lost waiting on a queue."
+    "queue_wait_seconds_total", unit="seconds", labels=("queue",), meaning="Time its reader lost waiting for items."
 )
 EPISODES = CATALOGUE.counter("episodes_total", unit="episodes", meaning="Finished episodes.")
 EPISODE_RETURN_MEAN = CATALOGUE.gauge(
@@ -172,7 +176,8 @@ class LearnerMetrics:
     def _register_surroundings(self, registry: CollectorRegistry) -> None:
         slots = SLOTS.register(registry)
         self._slots_leased, self._slots_free = slots.labels("leased"), slots.labels("free")
-        self._queue_depth, self._queue_wait = QUEUE_DEPTH.register(registry), QUEUE_WAIT_SECONDS.register(registry)
+        self._rows_ready = QUEUE_DEPTH.register(registry).labels(ROWS)
+        self._rows_wait = QUEUE_WAIT_SECONDS.register(registry).labels(ROWS)
         self._streams, self._refused = STREAMS.register(registry), STREAMS_REFUSED.register(registry)
         self._replayed = LEASE_REPLAYED.register(registry)
         self._rebuilt_differently = REBUILT_DIFFERENTLY.register(registry)
@@ -194,6 +199,11 @@ class LearnerMetrics:
         self._inference_seconds.observe(inference_seconds)
         self.spent(LoopPhase.INFERENCE, inference_seconds)
 
+    def waited(self, seconds: float) -> None:
+        """The loop waited for a group's rows."""
+        self._rows_wait.inc(seconds)
+        self.spent(LoopPhase.WAIT, seconds)
+
     def updated(
         self, *, rows: int, seconds: float, policy_lag: float, learning_rate: float, losses: Mapping[str, float]
     ) -> None:
@@ -209,7 +219,7 @@ class LearnerMetrics:
         self.spent(LoopPhase.OPTIMISE, seconds)
 
     def spent(self, phase: LoopPhase, seconds: float) -> None:
-        """Account the loop's time to a phase; `served` and `updated` account for their own."""
+        """Account the loop's time to a phase; `served`, `waited` and `updated` account for their own."""
         self.totals.phase_seconds[phase] += seconds
         self._phases[phase].inc(seconds)
 
@@ -249,10 +259,9 @@ class LearnerMetrics:
         """Any thread: replaying gave another observation than the slot holds."""
         self._rebuilt_differently.inc(slots)
 
-    def queue(self, name: str, *, depth: int, wait_seconds: float) -> None:
-        """Any thread: a queue's depth now, and the time just lost waiting on it."""
-        self._queue_depth.labels(name).set(depth)
-        self._queue_wait.labels(name).inc(wait_seconds)
+    def watch_rows(self, ready: Callable[[], int]) -> None:
+        """`ready` gives the rows that the loop can take; it is asked at each scrape, by the HTTP server's thread."""
+        self._rows_ready.set_function(ready)
 
     def checkpoint_written(self, *, seconds: float) -> None:
         """Any thread: a whole checkpoint lies on disk since now, and took `seconds` to write."""

@@ -21,7 +21,7 @@ from stepstream_trainer.algorithms.policy import Policy
 from stepstream_trainer.config import RewardClip, TrainerConfig
 from stepstream_trainer.learner.episodes import EpisodeTracker
 from stepstream_trainer.learner.frames import FrameStack
-from stepstream_trainer.learner.metrics import LearnerMetrics, LoopPhase
+from stepstream_trainer.learner.metrics import LearnerMetrics
 from stepstream_trainer.learner.rollouts import Rollout
 from stepstream_trainer.learner.slots import ENDED, LIFE_LOST, TERMINATED, TRUNCATED, Slots
 from stepstream_trainer.seeding import uniforms
@@ -139,4 +139,4 @@ class RolloutSampler:
         started = time.perf_counter()
         while not self._slots.wait_group(group, timeout_seconds=1.0):
             self._pause()
-        self._metrics.spent(LoopPhase.WAIT, time.perf_counter() - started)
+        self._metrics.waited(time.perf_counter() - started)

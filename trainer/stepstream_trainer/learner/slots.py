@@ -97,6 +97,11 @@ class Slots:
 
     # The loop's side.
 
+    def rows_ready(self) -> int:
+        """Rows that are here and not yet answered. Any thread."""
+        with self.lock:
+            return len(self.reward) - sum(self._awaited)
+
     def wait_group(self, group: int, timeout_seconds: float) -> bool:
         """Whether all slots of the group are READY within the time. Loop thread."""
         with self.lock:
