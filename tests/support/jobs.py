@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from stepstream_operator.api import API_VERSION, KIND, TrainingJob, parse_job
+from stepstream_operator.api.status_types import JobStatus
 from stepstream_operator.children import LEARNER, SIMULATOR
-from stepstream_operator.status import LearnerJob, LearnerReport, Pod, Termination
+from stepstream_operator.status import LearnerJob, LearnerReport, Observed, Pod, Termination, derive_job_status
 from stepstream_trainer.config import ConfigurationErrors
 
 NOW = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
@@ -74,3 +75,14 @@ def learner_job(**changes: Any) -> LearnerJob:
 
 def report(**changes: Any) -> LearnerReport:
     return LearnerReport(**({"attempt": 1, "steps": 12_400_000, "frames": 49_600_000} | changes))
+
+
+def derived(job: TrainingJob | None = None, seconds: float = 0, **seen: Any) -> JobStatus:
+    """The status derived `seconds` after NOW from what is `seen`: the fields of `Observed`."""
+    return derive_job_status(job or make_job(), Observed(**seen), later(seconds))
+
+
+def running(job: TrainingJob | None = None, **seen: Any) -> JobStatus:
+    """The status of a job whose learner has become ready."""
+    begun = derived(job)
+    return derived(job, previous=begun, learner_job=learner_job(), pods=(ready_learner(),), **seen)

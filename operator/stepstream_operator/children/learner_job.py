@@ -1,9 +1,9 @@
 """The learners: one Indexed Job for each attempt.
 
 A learner's failure fails the Job (`backoffLimit: 0`), and the operator starts the next attempt: only it counts, because
-counts must outlive Jobs, and all learners of a set start together (docs/adr/0004-one-learner-job-per-attempt.md). What is
-no failure is healed by the Job's controller alone, even while the operator is down: a disrupted pod, and one that left
-with EXIT_RESUME.
+counts must outlive Jobs, and all learners of a set start together (docs/adr/0004-one-learner-job-per-attempt.md). A
+disrupted pod, and one that left with EXIT_RESUME, are no failures: the Job's controller replaces them alone, even while
+the operator is down.
 """
 
 from typing import Any, Final
