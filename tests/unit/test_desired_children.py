@@ -151,16 +151,16 @@ def test_without_encryption_nothing_speaks_of_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("volume", "source"),
+    ("checkpoint", "source"),
     [
-        (None, {"emptyDir": {}}),
-        ({"claimName": "runs"}, {"persistentVolumeClaim": {"claimName": "runs"}}),
-        ({"claimTemplate": {"size": "1Gi"}}, {"persistentVolumeClaim": {"claimName": "pong-checkpoints"}}),
-        ({"source": {"nfs": {"server": "f", "path": "/"}}}, {"nfs": {"server": "f", "path": "/"}}),
+        ({}, {"emptyDir": {}}),
+        ({"volume": {"claimName": "runs"}}, {"persistentVolumeClaim": {"claimName": "runs"}}),
+        ({"volume": {"claimTemplate": {"size": "1Gi"}}}, {"persistentVolumeClaim": {"claimName": "pong-checkpoints"}}),
+        ({"volume": {"source": {"nfs": {"server": "f", "path": "/"}}}}, {"nfs": {"server": "f", "path": "/"}}),
     ],
 )
-def test_checkpoints_lie_on_the_volume_that_the_job_names(volume: Any, source: dict[str, Any]) -> None:
-    job = make_job({"checkpoint": {"volume": volume}})
+def test_checkpoints_lie_on_the_volume_that_the_job_names(checkpoint: dict[str, Any], source: dict[str, Any]) -> None:
+    job = make_job({"checkpoint": checkpoint})
     assert {"name": "run", **source} in pod_spec(job, LEARNER)["volumes"]
 
 
