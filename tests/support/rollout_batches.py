@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import torch
 
 from stepstream_trainer.algorithms.batch import RolloutBatch
@@ -29,3 +31,8 @@ def random_batch(
         final_value_TB=torch.randn(step, generator=generator),
         next_value_B=torch.randn(slots, generator=generator),
     )
+
+
+def moved(batch: RolloutBatch, device: torch.device) -> RolloutBatch:
+    """The same rollout on another device."""
+    return RolloutBatch(**{field.name: getattr(batch, field.name).to(device) for field in fields(batch)})

@@ -58,6 +58,6 @@ class Recorded:
                 self._function(*static)
         torch.cuda.current_stream(self._device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=stream):
             outputs = self._function(*static)
         return _Recording(graph=graph, inputs=static, outputs=outputs)

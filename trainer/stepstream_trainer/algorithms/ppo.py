@@ -51,7 +51,9 @@ class PPOUpdate:
         self._gradients = Recorded(self._write_gradients, precision.device)
         flat = nn.Parameter(network.flat.values)
         flat.grad = network.flat.gradients
-        self._adam = torch.optim.Adam([flat], lr=torch.tensor(0.0), eps=parameters.adam_epsilon, fused=True)
+        self._adam = torch.optim.Adam(
+            [flat], lr=torch.zeros((), device=precision.device), eps=parameters.adam_epsilon, fused=True
+        )
 
     def update(self, batch: RolloutBatch, *, progress: float, update_number: int) -> dict[str, float]:
         """All epochs; `progress` is the fraction [0, 1] of the job behind it. Gives what to watch, means by name."""
