@@ -27,6 +27,7 @@ from stepstream_trainer.config.contract import STREAM_PORT
 
 EXIT_OK = 0
 EXIT_REFUSED = 2
+EXIT_INTERRUPTED = 130
 
 TRAINER_COMMANDS = {
     "evaluate": "play whole games with a run's newest checkpoint and say how well",
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigurationErrors, EnvironmentRefusedError, RunDirectoryError) as error:
         print(error, file=sys.stderr)
         return EXIT_REFUSED
+    except KeyboardInterrupt:  # before a run began to listen for it
+        return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK

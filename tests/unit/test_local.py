@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -285,7 +286,18 @@ class TestDisplay:
         assert "waiting for 1 learner" in stream.getvalue()
 
     def test_a_stream_that_is_no_terminal_gets_lines(self) -> None:
-        assert isinstance(make_display(io.StringIO()), LineDisplay)
+        stream = io.StringIO()
+        make_display(stream).show(make_view())
+        assert stream.getvalue().endswith(" Running, simulators 1/2 up\n")
+
+    def test_a_reader_that_went_away_does_not_end_the_run(self) -> None:
+        read, write = os.pipe()
+        os.close(read)
+        with pytest.raises(BrokenPipeError), os.fdopen(write, "w") as stream:  # its own last flush
+            display = make_display(stream)
+            display.note("one")
+            display.show(make_view())
+            display.close()
 
     @pytest.mark.parametrize(
         ("seconds", "text"), [(None, "?"), (9.9, "9s"), (252.0, "4m 12s"), (3780.0, "1h 03m"), (360_000.0, "100h 00m")]

@@ -1,6 +1,6 @@
 """What a person sees of a run: a live panel on a terminal, a line every ten seconds anywhere else."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TextIO
@@ -96,10 +96,35 @@ class LiveDisplay:
         self._live.stop()
 
 
+class WhileWatched:
+    """Another display, for as long as somebody looks: a terminal that was closed must not end the run."""
+
+    def __init__(self, display: Display) -> None:
+        self._display: Display | None = display
+
+    def show(self, view: RunView) -> None:
+        self._unless_gone(lambda display: display.show(view))
+
+    def note(self, text: str) -> None:
+        self._unless_gone(lambda display: display.note(text))
+
+    def close(self) -> None:
+        self._unless_gone(lambda display: display.close())
+
+    def _unless_gone(self, use: Callable[[Display], None]) -> None:
+        if self._display is None:
+            return
+        try:
+            use(self._display)
+        except OSError:
+            self._display = None
+
+
 def make_display(stream: TextIO) -> Display:
     """A live one where `stream` is a terminal that can move its cursor."""
     console = Console(file=stream)
-    return LiveDisplay(console) if console.is_terminal and not console.is_dumb_terminal else LineDisplay(stream)
+    live = console.is_terminal and not console.is_dumb_terminal
+    return WhileWatched(LiveDisplay(console) if live else LineDisplay(stream))
 
 
 def line(view: RunView) -> str:

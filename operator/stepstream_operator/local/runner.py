@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,8 +52,9 @@ def run(options: RunOptions, output: TextIO) -> int:
     check_job_environment(job)
     started = time.monotonic()
     status = _run_in(directory, job, options, output)
-    for line in last_words(status, directory, options.resume_command, time.monotonic() - started):
-        print(line, file=output)
+    with suppress(OSError):  # a terminal that was closed on the way
+        for line in last_words(status, directory, options.resume_command, time.monotonic() - started):
+            print(line, file=output, flush=True)
     return exit_code(status)
 
 
