@@ -31,14 +31,17 @@ def channel(tmp_path: Path, counts: Counts) -> Iterator[grpc.Channel]:
     address = f"unix:{tmp_path}/s"
     server = listen(address, counts)
     server.start()
-    server.serve_leases()
     with grpc.insecure_channel(address) as channel:
+        first = stream_pb2_grpc.SimulatorStreamStub(channel).Serve(iter([hello()]))  # type: ignore[no-untyped-call]
+        assert server.slots(timeout_seconds=20) is not None
+        server.serve_leases()
+        first.cancel()
         yield channel
     server.stop(job_over=True)
 
 
 def hello(**changes: object) -> pb.SimulatorMessage:
-    fields = {
+    fields: dict[str, object] = {
         "protocol_version": PROTOCOL_VERSION,
         "job": CONFIG.job,
         "environment_digest": CONFIG.environment.digest(),

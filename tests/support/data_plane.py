@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -10,11 +11,11 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stepstream_trainer.config import TrainerConfig, contract, dump, parse
 from stepstream_trainer.learner.ingest import StreamServer
@@ -80,24 +81,28 @@ class SeenRow:
 class LearnerEnd:
     """A StreamServer on a Unix socket, and a loop that only plays. Close it with `stop`."""
 
-    def __init__(self, config: TrainerConfig, directory: Path, address: str = "") -> None:
+    def __init__(
+        self,
+        config: TrainerConfig,
+        directory: Path,
+        *,
+        address: str = "",
+        step: int = 0,
+        tls_directory: Path | None = None,
+    ) -> None:
         self.config = config
+        self.step = step
+        """Of every slot; the policy looks at it."""
         self.counts = Counts()
         self.address = address or f"unix:{directory}/learner"
-        self._directory = directory
         groups = config.learner.groups
         assert isinstance(groups, int)
         self._num_groups = groups
-        self._step = 0
-        self.server = self._serve()
         self.slots: Slots | None = None
-
-    def _serve(self) -> StreamServer:
-        server = StreamServer(
-            self.config, self.address, groups=self._num_groups, tls_directory=None, rank=0, metrics=self.counts
+        self.server = StreamServer(
+            config, self.address, groups=groups, tls_directory=tls_directory, rank=0, metrics=self.counts
         )
-        server.start()
-        return server
+        self.server.start()
 
     def begin(self, state: dict[str, Any] | None = None) -> Slots:
         """Wait for the first simulator; let the slots be served, from `state` if there is one."""
@@ -118,7 +123,7 @@ class LearnerEnd:
                 assert slots.wait_group(group, PATIENCE_SECONDS)
                 for slot in range(members.start, members.stop):
                     seen[slot].append(_seen(slots, slot))
-            self._step += 1
+            self.step += 1
         return seen
 
     def first_rows(self) -> list[SeenRow]:
@@ -134,7 +139,7 @@ class LearnerEnd:
         assert slots.wait_group(group, PATIENCE_SECONDS)
         members = slots.group_slices[group]
         action = [
-            (zlib.crc32(slots.observation[slot].tobytes()) + 7 * slot + self._step) % slots.spaces.num_actions
+            (zlib.crc32(slots.observation[slot].tobytes()) + 7 * slot + self.step) % slots.spaces.num_actions
             for slot in range(members.start, members.stop)
         ]
         slots.post_actions(group, np.array(action, np.int64))
@@ -173,12 +178,24 @@ class Simulators:
                         contract.CONFIG: str(self._config_path),
                         contract.LEARNER: self._address,
                         contract.SIMULATOR: name,
+                        contract.HTTP: f"unix:{self._directory}/{name}.http",
                     }
                     | variables,
                     stdout=log,
                     stderr=log,
                     stdin=subprocess.DEVNULL,
                 )
+
+    def metric(self, name: str, metric: str) -> float:
+        """What a simulator's /metrics says now."""
+        connection = HTTPConnection("localhost", timeout=10)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(f"{self._directory}/{name}.http")
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        connection.close()
+        [line] = [line for line in text.splitlines() if line.startswith(f"stepstream_simulator_{metric} ")]
+        return float(line.split()[1])
 
     def kill(self, name: str) -> None:
         process = self.processes.pop(name)
@@ -203,11 +220,13 @@ class DataPlane:
 
 
 @contextmanager
-def data_plane(config: TrainerConfig, *names: str, address: str = "") -> Iterator[DataPlane]:
+def data_plane(
+    config: TrainerConfig, *names: str, address: str = "", tls_directory: Path | None = None
+) -> Iterator[DataPlane]:
     """A learner's end with simulators of these names. Socket paths are short, hence the directory."""
     with tempfile.TemporaryDirectory(prefix="st-") as path:
         directory = Path(path)
-        learner = LearnerEnd(config, directory, address)
+        learner = LearnerEnd(config, directory, address=address, tls_directory=tls_directory)
         simulators = Simulators(config, learner.address, directory)
         try:
             simulators.start(*names)
@@ -222,6 +241,3 @@ def wait_until(holds: Callable[[], bool], what: str) -> None:
     while not holds():
         assert time.monotonic() < deadline, f"not in time: {what}"
         time.sleep(0.01)
-
-
-Actions = NDArray[np.int32]

@@ -60,6 +60,11 @@ class Rows:
         return len(self.flags) - int(np.count_nonzero(self.flags & (START | VACANT)))
 
     @property
+    def num_live(self) -> int:
+        """Lanes that serve a slot."""
+        return len(self.flags) - int(np.count_nonzero(self.flags & VACANT))
+
+    @property
     def num_ended(self) -> int:
         """Episodes that ended with these rows."""
         return int(np.count_nonzero(self.flags & ENDED))

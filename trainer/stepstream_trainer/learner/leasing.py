@@ -68,7 +68,14 @@ class Turn:
 class Leasing:
     """Every method is for any thread, save where it says the stream's."""
 
-    def __init__(self, slots: Slots, table: LeaseTable, metrics: LeaseMetrics) -> None:
+    def __init__(
+        self,
+        slots: Slots,
+        table: LeaseTable,
+        metrics: LeaseMetrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._slots = slots
         self._table = table
         self._metrics = metrics
@@ -104,7 +111,7 @@ class Leasing:
                     self._end(other)
                     other.cancel()
             number = next(self._numbers)
-            self._table.offer(number, simulator, incarnation, time.monotonic())
+            self._table.offer(number, simulator, incarnation, self._clock())
             stream = Stream(number=number, simulator=simulator, incarnation=incarnation, cancel=cancel)
             self._streams[number] = stream
             self._grant()
@@ -145,7 +152,7 @@ class Leasing:
                 return None
             release = sorted(self._table.leaving(stream.number) - lanes.leaving)
             lanes.leaving.update(release)
-            stream.rows_due = time.monotonic() + ROWS_SECONDS
+            stream.rows_due = self._clock() + ROWS_SECONDS
             return Turn(actions=actions, release=release)
 
     def end(self, stream: Stream) -> None:
@@ -164,7 +171,7 @@ class Leasing:
 
     def look(self) -> None:
         """What time alone brings about, a few times a second: patience that ends, simulators that hang."""
-        now = time.monotonic()
+        now = self._clock()
         with self._lock:
             self._grant()
             overdue = [stream for stream in self._streams.values() if now > stream.rows_due]
@@ -177,7 +184,7 @@ class Leasing:
         """Locked."""
         if not self._serving:
             return
-        for grant in self._table.grants(time.monotonic()):
+        for grant in self._table.grants(self._clock()):
             self._open(self._streams[grant.stream], grant)
         for number in self._table.spent():
             self._end(self._streams[number])
@@ -191,13 +198,13 @@ class Leasing:
         later = grant.slots if grant.promised else ()
         stream.lanes, stream.starts = self._slots.open_lanes(grant.group, grant.slots, later)
         lengths = [len(start.actions) // 4 for start in stream.starts]
-        stream.rows_due = time.monotonic() + ROWS_SECONDS + max(lengths) * REPLAY_SECONDS_A_STEP
+        stream.rows_due = self._clock() + ROWS_SECONDS + max(lengths) * REPLAY_SECONDS_A_STEP
         self._metrics.replayed(sum(lengths))
         _log.info("leased", simulator=stream.simulator, group=grant.group, slots=len(grant.slots), replay=sum(lengths))
 
     def _pass_on(self, stream: Stream, slot: int) -> None:
         """The episode of a leaving slot has ended. Locked."""
-        receiver = self._table.released(stream.number, slot, time.monotonic())
+        receiver = self._table.released(stream.number, slot, self._clock())
         if receiver is not None:
             lanes = self._streams[receiver].lanes
             assert lanes is not None
@@ -210,5 +217,5 @@ class Leasing:
         if stream.lanes is not None:
             self._slots.close_lanes(stream.lanes)
         self._streams.pop(stream.number, None)
-        self._table.ended(stream.number, time.monotonic())
+        self._table.ended(stream.number, self._clock())
         self._changed.notify_all()

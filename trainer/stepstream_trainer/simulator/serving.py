@@ -54,13 +54,14 @@ class Simulator:
         self._metrics = metrics
         self._ended = threading.Event()
         self._failure: Exception | None = None
-        self._streams: set[Stream] = set()
+        self._served: dict[Stream, int] = {}
+        """Open streams, and the slots that each serves."""
 
     def run(self) -> None:
         """Returns when the job is over. Raises RefusedByLearnerError, and whatever an environment raised."""
         self._start(self._offer_for_ever, "offering")
         while not self._ended.wait(WATCH_SECONDS):
-            for stream in tuple(self._streams):
+            for stream in tuple(self._served):
                 if stream.is_silent():
                     _log.warning("learner_silent")
                     stream.cancel()
@@ -99,7 +100,7 @@ class Simulator:
 
     def _offer(self, stream: Stream) -> pb.Lease:
         """Raises JobOverError, StreamEndedError, grpc.RpcError."""
-        self._streams.add(stream)
+        self._serves(stream, 0)
         stream.send_hello(self._config, self._spaces)
         return stream.receive().lease
 
@@ -110,7 +111,6 @@ class Simulator:
             self._config.seed,
             [_start_of(slot) for slot in lease.slots],
         )
-        self._metrics.slots_changed(len(lease.slots))
         try:
             self._exchange(stream, episodes)
         except (StreamEndedError, grpc.RpcError) as error:
@@ -118,7 +118,6 @@ class Simulator:
         finally:
             self._leave(stream)
             episodes.close()
-            self._metrics.slots_changed(-len(lease.slots))
 
     def _exchange(self, stream: Stream, episodes: LeasedEpisodes) -> None:
         """Rows out, actions in, until an exception says why no more."""
@@ -131,6 +130,7 @@ class Simulator:
             sent = time.perf_counter()
             actions = stream.receive().actions
             received = time.perf_counter()
+            self._serves(stream, rows.num_live)
             rows = _step(episodes, actions)
             sending, emulated = sent - emulated, time.perf_counter()
             self._metrics.stepped(
@@ -142,8 +142,13 @@ class Simulator:
             )
 
     def _leave(self, stream: Stream) -> None:
+        self._serves(stream, 0)
+        del self._served[stream]
         stream.close()
-        self._streams.discard(stream)
+
+    def _serves(self, stream: Stream, slots: int) -> None:
+        self._metrics.slots_changed(slots - self._served.get(stream, 0))
+        self._served[stream] = slots
 
 
 def _step(episodes: LeasedEpisodes, actions: pb.Actions) -> Rows:

@@ -3,6 +3,7 @@
 import math
 import queue
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,11 +45,12 @@ class Identity:
 class Stream:
     """One thread at a time uses it; `is_silent` and `cancel` are for any thread."""
 
-    def __init__(self, endpoint: Endpoint, identity: Identity) -> None:
+    def __init__(self, endpoint: Endpoint, identity: Identity, clock: Callable[[], float] = time.monotonic) -> None:
         """Dials. The target's name is resolved anew: a restarted learner may have another address."""
         self.was_accepted = False
         """Whether the learner has said anything but no."""
         self._identity = identity
+        self._clock = clock
         self._sequence = 0
         self._waiting_since = math.inf
         self._outbox: queue.SimpleQueue[pb.SimulatorMessage | None] = queue.SimpleQueue()
@@ -84,7 +86,7 @@ class Stream:
 
     def is_silent(self) -> bool:
         """Whether the learner, waited for, should have said something long ago."""
-        return time.monotonic() - self._waiting_since > SILENCE_SECONDS
+        return self._clock() - self._waiting_since > SILENCE_SECONDS
 
     def cancel(self) -> None:
         """Whoever waits for the learner gets grpc.RpcError."""
@@ -101,7 +103,7 @@ class Stream:
         self._outbox.put(message)
 
     def _receive(self) -> pb.LearnerMessage:
-        self._waiting_since = time.monotonic()
+        self._waiting_since = self._clock()
         message: pb.LearnerMessage | None = next(self._call, None)
         self._waiting_since = math.inf
         if message is None:
