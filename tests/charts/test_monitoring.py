@@ -39,7 +39,12 @@ def alerts(helm: Helm, **values: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    "expression", ["sum(rate(stepstream_learner_step_total[1m]))", "sum by (rank) (stepstream_learner_streams)"]
+    "expression",
+    [
+        "sum(rate(stepstream_learner_steps_total[1m])",
+        "sum(rate(stepstream_learner_step_total[1m]))",
+        "sum by (rank) (stepstream_learner_streams)",
+    ],
 )
 def test_the_check_of_expressions_sees_a_name_that_nobody_has(expression: str) -> None:
     assert problems(expression) != []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import promql_parser
+
 from stepstream_operator.metrics import CATALOGUE as OPERATOR
 from stepstream_trainer.learner.metrics import CATALOGUE as LEARNER
 from stepstream_trainer.metrics import Catalogue, Metric
@@ -52,7 +54,11 @@ def grouping_labels(expression: str) -> set[str]:
 
 
 def problems(expression: str) -> list[str]:
-    """What the expression names and no process has."""
+    """Why the expression cannot be parsed, or else what it names and no process has."""
+    try:
+        promql_parser.parse(expression.replace("$__rate_interval", "5m"))
+    except ValueError as error:
+        return [str(error)]
     known, named = series(), named_series(expression)
     own = frozenset().union(*(known.get(name, frozenset()) for name in named))
     unknown = [f"no series {name}" for name in named if name not in known]

@@ -95,6 +95,12 @@ annotations:
       {{- include "stepstream.annotations" (dict "root" . "alert" "StepstreamSimulatorsCrashLooping"
             "summary" "Simulators of {{ $labels.namespace }}/{{ $labels.training_job }}{{ $labels.pod }} crash again and again"
             "description" "{{ $value | humanize }} restarts in 15 minutes. Training goes on, slower: every restart replays the episodes that were under way.") | nindent 6 }}
+    - alert: StepstreamRebuiltDifferently
+      expr: sum by (namespace, training_job) (increase(stepstream_learner_slots_rebuilt_differently_total[15m])) > 0
+      labels: {severity: warning}
+      {{- include "stepstream.annotations" (dict "root" . "alert" "StepstreamRebuiltDifferently"
+            "summary" (printf "The environment of %s is not deterministic" $job)
+            "description" "{{ $value | humanize }} replays within 15 minutes led to other observations than the first time. The job says that seeds and actions determine its episodes; they do not.") | nindent 6 }}
     - alert: StepstreamStreamsRefused
       expr: sum by (namespace, training_job, reason) (increase(stepstream_learner_streams_refused_total[10m])) > 5
       for: 5m
@@ -123,7 +129,8 @@ annotations:
     - alert: StepstreamOperatorErrors
       expr: |
         sum by (pod, kind) (rate(stepstream_operator_reconcile_errors_total{ {{- $operator -}} }[15m]))
-          > 0.5 * ignoring (kind) group_left sum by (pod) (rate(stepstream_operator_reconcile_seconds_count{ {{- $operator -}} }[15m]))
+          / ignoring (kind) group_left sum by (pod) (rate(stepstream_operator_reconcile_seconds_count{ {{- $operator -}} }[15m]))
+          > 0.5
       for: 15m
       labels: {severity: warning}
       {{- include "stepstream.annotations" (dict "root" . "alert" "StepstreamOperatorErrors"
