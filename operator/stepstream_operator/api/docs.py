@@ -15,7 +15,7 @@ from stepstream_trainer.config.fields import JsonValue, Quantity, SpecField, spe
 _HEAD = f"""# TrainingJob
 
 Generated from the definitions in `trainer/stepstream_trainer/config` and `operator/stepstream_operator/api` by
-`python -m stepstream_operator.api`; do not edit.
+`make docs`; do not edit.
 
     apiVersion: {API_VERSION}
     kind: {KIND}
