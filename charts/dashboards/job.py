@@ -171,8 +171,8 @@ _SIMULATORS = Row(
         ),
         Panel(
             title="Lost, refused, replayed",
-            help="Streams that simulators opened anew and that learners refused, steps replayed, and slots that a replay "
-            "did not bring back as they were (there should be none), a minute.",
+            help="Streams that simulators opened anew and that learners refused, steps replayed, and slots that a "
+            "replay did not bring back as they were (there should be none), a minute.",
             queries=[
                 Query(promql=f"60 * {summed_rate(f'{_SIMULATOR}reconnects_total{_JOB}')}", legend="reconnects"),
                 Query(

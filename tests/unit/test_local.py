@@ -293,11 +293,13 @@ class TestDisplay:
     def test_a_reader_that_went_away_does_not_end_the_run(self) -> None:
         read, write = os.pipe()
         os.close(read)
-        with pytest.raises(BrokenPipeError), os.fdopen(write, "w") as stream:  # its own last flush
-            display = make_display(stream)
-            display.note("one")
-            display.show(make_view())
-            display.close()
+        stream = os.fdopen(write, "w")
+        display = make_display(stream)
+        display.note("one")
+        display.show(make_view())
+        display.close()
+        with pytest.raises(BrokenPipeError):
+            stream.close()
 
     @pytest.mark.parametrize(
         ("seconds", "text"), [(None, "?"), (9.9, "9s"), (252.0, "4m 12s"), (3780.0, "1h 03m"), (360_000.0, "100h 00m")]
