@@ -109,7 +109,7 @@ def assert_goes_on(directory: Path) -> None:
     manifests = sorted((directory / "runs" / "cart" / "checkpoints").glob("*.json"))
     before = json.loads(manifests[-1].read_text())["step"]
     with local_run(directory, "cart.yaml", "--resume") as run:
-        run.wait_for_steps(attempt=2)
+        run.wait_for_steps(attempt=2, more_than=before)
     steps = [line["steps"] for line in run.history()]
     assert steps == sorted(steps)
     assert {line["attempt"] for line in run.history() if line["steps"] > before} == {2}

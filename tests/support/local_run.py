@@ -81,10 +81,11 @@ class LocalRun:
             assert time.monotonic() < deadline, f"not in time: {what}\n{self.output()}"
             time.sleep(0.02)
 
-    def wait_for_steps(self, *, attempt: int = 1) -> None:
-        """Until this attempt has trained."""
+    def wait_for_steps(self, *, attempt: int = 1, more_than: int = 0) -> None:
+        """Until this attempt has recorded more steps than these."""
         self.wait_until(
-            lambda: any(line["attempt"] == attempt for line in self.history()), f"attempt {attempt} to train"
+            lambda: any(line["attempt"] == attempt and line["steps"] > more_than for line in self.history()),
+            f"attempt {attempt} to train beyond {more_than} steps",
         )
 
     def history(self) -> list[dict[str, Any]]:
