@@ -21,10 +21,6 @@ def no_process_is_left(run: LocalRun) -> bool:
     return not run.pids("learner") and not run.pids("simulator")
 
 
-def sockets_of(run: LocalRun) -> Path:
-    return Path(json.loads((run.run_directory / "state.json").read_text())["sockets"])
-
-
 @pytest.fixture(scope="module")
 def complete(tmp_path_factory: pytest.TempPathFactory) -> LocalRun:
     """A run that has reached its goal. Tests that change it take a copy."""
@@ -49,7 +45,7 @@ def test_a_job_runs_to_its_end_and_leaves_everything_in_its_directory(complete: 
     names = {entry.name for entry in run.run_directory.iterdir()}
     assert {"job.yaml", "config", "checkpoints", "metrics.jsonl", "tensorboard", "logs", "state.json"} <= names
     assert no_process_is_left(run)
-    assert not sockets_of(run).exists()
+    assert not run.sockets().exists()
 
 
 def test_a_complete_run_is_not_run_again_until_its_goal_is_raised(copy_of_complete: Path) -> None:
@@ -94,7 +90,7 @@ def test_a_killed_runner_leaves_no_process_and_its_run_goes_on(tmp_path: Path) -
     write_job(tmp_path / "cart.yaml", checkpoint={"intervalSeconds": 1}, **LONG)
     with local_run(tmp_path, "cart.yaml") as run:
         run.wait_until(lambda: "checkpoint_written" in run.log("learner-0"), "a checkpoint")
-        left = sockets_of(run)
+        left = run.sockets()
         run.process.kill()
         run.process.wait()
         run.wait_until(lambda: no_process_is_left(run), "the end of its processes", while_running=False)

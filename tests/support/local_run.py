@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from stepstream_operator.local.sockets import remove_left_sockets
+
 PATIENCE_SECONDS = 240.0
 """Longer than any of these runs takes, also on a busy machine."""
 
@@ -99,6 +101,10 @@ class LocalRun:
         status: dict[str, Any] = json.loads(path.read_text()).get("status", {}) if path.exists() else {}
         return status
 
+    def sockets(self) -> Path:
+        """The directory of its sockets."""
+        return Path(json.loads((self.run_directory / "state.json").read_text())["sockets"])
+
     def pids(self, role: str) -> list[int]:
         """Of the run's living processes of a role, "learner" or "simulator"."""
         return [pid for pid, command in self._processes() if f"stepstream_trainer.{role}" in command]
@@ -130,5 +136,5 @@ def local_run(directory: Path, *arguments: str, max_file_bytes: int | None = Non
         if run.process.poll() is None:
             run.process.kill()
             run.process.wait()
-            for pid in [*run.pids("learner"), *run.pids("simulator")]:
-                os.kill(pid, signal.SIGKILL)
+            run.wait_until(lambda: not run.pids("learner") + run.pids("simulator"), "its end", while_running=False)
+            remove_left_sockets(str(run.sockets()))
