@@ -137,4 +137,5 @@ def local_run(directory: Path, *arguments: str, max_file_bytes: int | None = Non
             run.process.kill()
             run.process.wait()
             run.wait_until(lambda: not run.pids("learner") + run.pids("simulator"), "its end", while_running=False)
-            remove_left_sockets(str(run.sockets()))
+            if (run.run_directory / "state.json").exists():
+                remove_left_sockets(str(run.sockets()))
