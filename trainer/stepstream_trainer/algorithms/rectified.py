@@ -13,6 +13,8 @@ from torch.nn import functional
 
 from .space_to_depth import to_blocks
 
+ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+
 Gradients = tuple[torch.Tensor, torch.Tensor]
 """Of a layer's weight and bias."""
 
@@ -31,7 +33,7 @@ class Convolution:
         self._blocks.copy_(self._as_blocks())
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        if images.device.type == "cpu" and images.dtype == torch.bfloat16:
+        if ONEDNN and images.device.type == "cpu":
             return self._forward_onednn(images)
         return functional.conv2d(images, self.weight, self.bias, self.stride).relu_()
 
