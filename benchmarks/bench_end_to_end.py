@@ -1,6 +1,6 @@
 """Stepstream beside Stable-Baselines3 and rl_games, and beside the bound of its own parts: one run, the same cores.
 
-    python -m benchmarks.bench_end_to_end                    every case, twice, in turn (about an hour on two cores)
+    python -m benchmarks.bench_end_to_end                    every case, twice, in turn (about forty minutes)
     python -m benchmarks.bench_end_to_end --quick            one short look; writes no record
     python -m benchmarks.bench_end_to_end --environments 16 --algorithms PPO --rounds 1
 
@@ -55,14 +55,19 @@ class Program:
     command: tuple[str | Path, ...]
 
 
-def programs(peers: Path) -> tuple[Program, ...]:
-    sb3 = (peers, "-m", "benchmarks.peers.run_sb3", "--vector-env")
-    return (
+def programs(peers: Path, *, all_variants: bool) -> tuple[Program, ...]:
+    """Peers as they come: SB3 steps its environments in turn, rl_games compiles its network."""
+    sb3, rl_games = ((peers, "-m", f"benchmarks.peers.{module}") for module in ("run_sb3", "run_rl_games"))
+    usual = (
         Program(name=STEPSTREAM, command=(sys.executable, "-m", "benchmarks.run_stepstream")),
-        Program(name=SB3, command=(*sb3, "dummy")),
-        Program(name=SB3, command=(*sb3, "subproc")),
-        Program(name=RL_GAMES, command=(peers, "-m", "benchmarks.peers.run_rl_games")),
+        Program(name=SB3, command=(*sb3, "--vector-env", "dummy")),
+        Program(name=RL_GAMES, command=(*rl_games, "--compile")),
     )
+    others = (
+        Program(name=SB3, command=(*sb3, "--vector-env", "subproc")),
+        Program(name=RL_GAMES, command=(*rl_games, "--no-compile")),
+    )
+    return (*usual, *others) if all_variants else usual
 
 
 Rates = dict[Case, dict[str, list[float]]]
@@ -157,6 +162,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--algorithms", nargs="+", choices=("A2C", "PPO"), default=["A2C", "PPO"])
     parser.add_argument("--environments", nargs="+", type=int, default=[16, 64])
     parser.add_argument("--without-peers", action="store_true", help="Stepstream and its bound alone")
+    parser.add_argument(
+        "--all-variants", action="store_true", help="also SB3 with a process an environment, rl_games not compiled"
+    )
     return parser.parse_args()
 
 
@@ -167,7 +175,8 @@ def main() -> int:
     sizes, rounds = ([16], 1) if arguments.quick else (arguments.environments, arguments.rounds)
     window, part_seconds = (QUICK, 3.0) if arguments.quick else (FULL, 10.0)
     cases = [Case(algorithm, size) for size in sizes for algorithm in arguments.algorithms]
-    candidates = programs(Path(sys.executable) if arguments.without_peers else interpreter())
+    peers = Path(sys.executable) if arguments.without_peers else interpreter()
+    candidates = programs(peers, all_variants=arguments.all_variants)
     candidates = candidates[:1] if arguments.without_peers else candidates
     rates: Rates = defaultdict(dict)
     bounds: Bounds = defaultdict(list)
@@ -188,8 +197,7 @@ def main() -> int:
         machine=machine,
         tables=(end_to_end_table(rates, bounds), bound_table(bounds), rounds_table(rates)),
         notes=(
-            "Agent steps; frames are four times as many. Medians over the rounds; of Stable-Baselines3's two vector "
-            "environments the faster one.",
+            "Agent steps; frames are four times as many. Medians over the rounds; of a peer's variants the fastest.",
             "Stepstream: a learner and a simulator process over gRPC, metrics and history on; its default precision "
             "for this machine. Peers: their own default precision (float32), rl_games with its torch.compile.",
         ),

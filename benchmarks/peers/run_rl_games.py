@@ -66,7 +66,7 @@ def schedule(algorithm: str, environments: int) -> dict[str, Any]:
     }
 
 
-def configuration(algorithm: str, environments: int, train_dir: str) -> dict[str, Any]:
+def configuration(algorithm: str, environments: int, train_dir: str, *, compiled: bool) -> dict[str, Any]:
     config = {
         "name": "benchmark",
         "env_name": "envpool",
@@ -101,6 +101,7 @@ def configuration(algorithm: str, environments: int, train_dir: str) -> dict[str
         "save_best_after": 10**6,
         "use_diagnostics": False,
         "print_stats": False,
+        "torch_compile": compiled,
         **schedule(algorithm, environments),
     }
     agent = {"name": "a2c_discrete"}
@@ -113,10 +114,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--algorithm", choices=("A2C", "PPO"), required=True)
     parser.add_argument("--environments", type=int, required=True)
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="its own default")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as train_dir:
         runner = Runner(ReportCycles())
-        runner.load(configuration(arguments.algorithm, arguments.environments, train_dir))
+        settings = configuration(arguments.algorithm, arguments.environments, train_dir, compiled=arguments.compile)
+        runner.load(settings)
         runner.run({"train": True, "play": False})
 
 

@@ -43,14 +43,14 @@ Enter = Callable[[str], Candidate]
 def enter(make_proxy: MakeProxy, namespace: str) -> Iterator[Enter]:
     """Starts a candidate for one Lease, of seconds where an installation has tens."""
     settings = LeaseSettings(
-        name="operator", namespace=namespace, lease_duration_seconds=2, renew_deadline_seconds=1, retry_seconds=0.1
+        name="operator", namespace=namespace, lease_duration_seconds=4, renew_deadline_seconds=2.5, retry_seconds=0.1
     )
     candidates: list[Candidate] = []
 
     def started(identity: str) -> Candidate:
         proxy = make_proxy()
         lost: list[str] = []
-        elector = Elector(client_through(proxy, timeout_seconds=0.5), settings, identity, lost.append)
+        elector = Elector(client_through(proxy, timeout_seconds=1.0), settings, identity, lost.append)
         candidates.append(Candidate(proxy, elector, lost=lost))
         candidates[-1].start()
         return candidates[-1]

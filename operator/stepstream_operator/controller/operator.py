@@ -94,6 +94,7 @@ class Operator:
         end = time.monotonic() + STOP_SECONDS
         for thread in self._workers:
             thread.join(max(0.0, end - time.monotonic()))
+        self.poller.stop()
 
     def unready(self) -> str | None:
         """Nothing, or why this process could not act if it led."""

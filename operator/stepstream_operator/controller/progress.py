@@ -21,6 +21,7 @@ from stepstream_trainer.config.contract import HTTP_PORT
 POLL_SECONDS = 15.0
 TIMEOUT_SECONDS = 2.0
 POLLERS = 8
+_jitter = random.Random()  # of its own: a global generator belongs to whoever seeds it
 
 StatusSource = Callable[[Mapping[str, Any]], str | None]
 """Where a learner's pod answers, as "host:port"; None while it has no address."""
@@ -66,13 +67,15 @@ class ProgressPoller:
         self._lock = threading.Lock()
         self._targets: dict[Key, tuple[Target, ...]] = {}
         self._reports: dict[Key, dict[int, Report]] = {}
-        self._threads = [threading.Thread(target=self._work, name=f"progress-{n}", daemon=True) for n in range(POLLERS)]
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
+        self._threads = [threading.Thread(target=self._work, name=f"progress-{n}", daemon=True) for n in range(POLLERS)]
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
+        """Returns once the questions under way are answered, or their time is up."""
         self._queue.close()
         for thread in self._threads:
             thread.join()
@@ -108,7 +111,7 @@ class ProgressPoller:
             self._queue.done(job)
             if targets:
                 # Jittered, so that the jobs of one start are not asked in step for ever.
-                self._queue.add_after(job, self._poll_seconds * random.uniform(0.8, 1.0))
+                self._queue.add_after(job, self._poll_seconds * _jitter.uniform(0.8, 1.0))
             if any(changed):
                 self._told(job)
 

@@ -39,6 +39,8 @@ from stepstream_operator.status import (
 from stepstream_operator.status.troubles import how_it_ended
 from stepstream_trainer.config.contract import EXIT_DONE, EXIT_RESUME
 
+_jitter = random.Random()  # of its own: a global generator belongs to whoever seeds it
+
 TICK_SECONDS = 1.0
 LEARNER_GRACE_SECONDS = 120.0
 """For a checkpoint on Ctrl-C, as in a cluster; a second Ctrl-C does not wait."""
@@ -169,7 +171,7 @@ class Supervisor:
 
     def _revive_simulator(self, kept: Kept) -> None:
         assert kept.process is not None
-        delay = kept.start_again_after(kept.process.lived_seconds, random.random())
+        delay = kept.start_again_after(kept.process.lived_seconds, _jitter.random())
         if kept.exit_code != EXIT_DONE:  # one that ended well was told that the job is over
             ending = how_it_ended(kept.as_pod(ready=False).termination)
             self._display.note(f"{kept.spec.name} ended with {ending}; starts again in {delay:.1f} s")

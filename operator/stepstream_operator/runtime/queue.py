@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 Key = TypeVar("Key")
+_jitter = random.Random()  # of its own: a global generator belongs to whoever seeds it
 
 
 class QueueObserver(Protocol):
@@ -91,7 +92,7 @@ class WorkQueue(Generic[Key]):
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             self._observer.retried()
         longest = min(self._longest_seconds, self._backoff_seconds * 2 ** min(failures - 1, 30))
-        delay = random.uniform(longest / 2, longest)
+        delay = _jitter.uniform(longest / 2, longest)
         self.add_after(key, delay)
         return delay
 

@@ -25,6 +25,7 @@ from stepstream_operator.runtime.store import Store, version_of
 from stepstream_trainer.logs import get_log
 
 log = get_log("operator.reflector")
+_jitter = random.Random()  # of its own: a global generator belongs to whoever seeds it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +95,7 @@ class Reflector:
         self.synced.set()
 
     def _watch(self, stop: threading.Event) -> None:
-        began, seconds = time.monotonic(), self._settings.watch_seconds * random.uniform(1.0, 1.5)
+        began, seconds = time.monotonic(), self._settings.watch_seconds * _jitter.uniform(1.0, 1.5)
         query = self._selector | {
             "watch": "true",
             "allowWatchBookmarks": "true",
@@ -148,4 +149,4 @@ class Reflector:
     def _pause(self, failures: int, stop: threading.Event) -> None:
         settings = self._settings
         longest = min(settings.longest_backoff_seconds, settings.backoff_seconds * 2 ** min(failures, 16))
-        stop.wait(random.uniform(longest / 2, longest))
+        stop.wait(_jitter.uniform(longest / 2, longest))

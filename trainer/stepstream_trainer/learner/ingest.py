@@ -161,9 +161,9 @@ class StreamServer(stream_pb2_grpc.SimulatorStreamServicer):
             return
         sender = read_hello(first, self._config)
         leasing = self._agree(sender)
-        yield HEARTBEAT
         stream = self._offer(leasing, sender, context)
         try:
+            yield HEARTBEAT  # accepted; a lease may be long in coming
             if context.add_callback(lambda: leasing.end(stream)):  # called as soon as the simulator is lost
                 yield from self._serve_lease(leasing, stream, sender, requests)
         finally:

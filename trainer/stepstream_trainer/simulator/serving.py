@@ -26,6 +26,7 @@ from stepstream_trainer.simulator.metrics import SimulatorMetrics
 from stepstream_trainer.simulator.streams import Endpoint, Identity, JobOverError, Stream, StreamEndedError
 
 _log = get_log("simulator")
+_jitter = random.Random()  # of its own: a global generator belongs to whoever seeds it
 
 FIRST_RETRY_SECONDS: Final = 0.1
 LAST_RETRY_SECONDS: Final = 10.0
@@ -95,7 +96,7 @@ class Simulator:
                 retry_seconds = FIRST_RETRY_SECONDS if stream.was_accepted else retry_seconds
                 _log.info("learner_unreachable", reason=_reason(error), retry_seconds=retry_seconds)
                 self._metrics.reconnected()
-                time.sleep(retry_seconds * random.uniform(0.5, 1.0))
+                time.sleep(retry_seconds * _jitter.uniform(0.5, 1.0))
                 retry_seconds = min(LAST_RETRY_SECONDS, 2 * retry_seconds)
 
     def _offer(self, stream: Stream) -> pb.Lease:
