@@ -18,10 +18,10 @@ import yaml
 
 from stepstream_operator.api import load_job
 from stepstream_operator.children import cluster_placement, desired_children
-from stepstream_operator.local.environment_check import EnvironmentRefusedError
+from stepstream_operator.local.checks import ProcessRefusedError
 from stepstream_operator.local.opening import Start
 from stepstream_operator.local.run_directory import RunDirectoryError
-from stepstream_operator.local.runner import RunOptions, check_job_environment, run
+from stepstream_operator.local.runner import RunOptions, check_job, run
 from stepstream_trainer.config import ConfigurationErrors
 from stepstream_trainer.config.contract import STREAM_PORT
 
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(words)
     try:
         return int(options.execute(options))
-    except (ConfigurationErrors, EnvironmentRefusedError, RunDirectoryError) as error:
+    except (ConfigurationErrors, ProcessRefusedError, RunDirectoryError) as error:
         print(error, file=sys.stderr)
         return EXIT_REFUSED
     except KeyboardInterrupt:  # before a run began to listen for it
@@ -146,7 +146,7 @@ def resume_command(options: argparse.Namespace) -> str:
 def _validate(options: argparse.Namespace) -> int:
     job = load_job(options.job, options.overrides)
     if options.environment:
-        check_job_environment(job)
+        check_job(job, RunOptions(job_file=options.job), goes_on_in=None)
     print(f"{options.job}: TrainingJob {job.name} is valid")
     return EXIT_OK
 

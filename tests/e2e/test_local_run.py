@@ -170,8 +170,9 @@ def test_a_port_in_use_ends_the_run_with_a_sentence(option: str, tmp_path: Path)
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
         with local_run(tmp_path, "cart.yaml", option, str(port)) as run:
-            assert run.wait() == 1, run.output()
-    assert f"runs/cart: failed: cannot listen on 127.0.0.1:{port}: " in run.output()
+            assert run.wait() == 2, run.output()
+    assert run.output().startswith(f"cannot listen on 127.0.0.1:{port}: ")
+    assert not run.run_directory.exists()
 
 
 def test_a_run_over_tcp_answers_on_its_http_port(tmp_path: Path) -> None:
@@ -198,8 +199,9 @@ def test_a_damaged_checkpoint_ends_the_run_with_a_sentence(copy_of_complete: Pat
     for path in (copy_of_complete / "runs" / "cart" / "checkpoints").glob("*.pt"):
         path.write_bytes(b"garbage")
     with local_run(copy_of_complete, "cart.yaml", "--set", "spec.totalSteps=9999") as run:
-        assert run.wait() == 1, run.output()
-    assert f"failed: {run.run_directory}/checkpoints: none of 1 checkpoints can be read" in run.output()
+        assert run.wait() == 2, run.output()
+    assert run.output().startswith(f"{run.run_directory}/checkpoints: none of 1 checkpoints can be read")
+    assert run.status()["phase"] == "Succeeded", "nothing was started, so nothing changed"
     assert "start afresh with --fresh" in run.output()
 
 
@@ -210,6 +212,36 @@ def test_a_fresh_start_moves_the_old_run_aside(copy_of_complete: Path) -> None:
         assert run.status()["attempt"] == 1
     assert (copy_of_complete / "runs" / "cart.1" / "job.yaml").exists()
     assert not run.history()
+
+
+def test_an_algorithm_of_a_later_version_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    write_job(tmp_path / "cart.yaml", algorithm={"name": "DQN"})
+    with local_run(tmp_path, "cart.yaml") as run:
+        assert run.wait() == 2, run.output()
+    assert run.output() == "spec.algorithm.name: DQN is not trained by this version; use A2C or PPO\n"
+    assert not run.run_directory.exists()
+
+
+def test_evaluations_during_a_run_change_nothing_of_it(complete: LocalRun, tmp_path: Path) -> None:
+    evaluation = {"intervalSteps": 512, "episodes": 3, "recordVideo": True}
+    write_job(tmp_path / "cart.yaml", evaluation=evaluation)
+    with local_run(tmp_path, "cart.yaml") as run:
+        assert run.wait() == 0, run.output()
+    results = sorted((run.run_directory / "evaluations").glob("*.json"))
+    assert results, run.log("learner-0")
+    found = json.loads(results[-1].read_text())
+    assert found["checkpointStep"] == int(results[-1].stem)
+    assert found["checkpointStep"] % 512 == 0
+    assert len(found["returns"]) == 3
+    assert {path.suffix for path in results[-1].parent.iterdir()} == {".json"}
+    assert run.log("learner-0").count(" evaluated ") == len(results)
+    assert "no picture can be made" in run.log("learner-0"), "a video that fails costs no evaluation"
+    assert final_digest(run) == final_digest(complete)
+
+
+def final_digest(run: LocalRun) -> str:
+    """Of the parameters, as the learner's last line says."""
+    return next(line for line in run.log("learner-0").splitlines() if " finished " in line).rpartition("=")[2]
 
 
 def test_two_runners_never_share_a_run(

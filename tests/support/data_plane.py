@@ -54,6 +54,7 @@ class Counts:
     leases: int = 0
     differing: int = 0
     streams: int = 0
+    slot_wait_seconds: float = 0.0
 
     def leases_stand(self, *, leased: int, free: int, streams: int) -> None:
         self.leases, self.streams = leased, streams
@@ -63,6 +64,9 @@ class Counts:
 
     def replayed(self, steps: int) -> None:
         self.replayed_steps += steps
+
+    def simulators_waited(self, slot_seconds: float) -> None:
+        self.slot_wait_seconds += slot_seconds
 
     def rebuilt_differently(self, slots: int) -> None:
         self.differing += slots

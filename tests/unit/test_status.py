@@ -73,6 +73,16 @@ def test_the_learners_waiting_fraction_is_the_share_of_the_window_spent_waiting(
     assert status.snapshot()["waiting"]["learnerFraction"] == pytest.approx(0.25)
 
 
+def test_the_simulators_waiting_fraction_is_of_the_leased_slots_time() -> None:
+    clock = Clock()
+    status = make_status(clock)
+    status.advance(Progress(slot_wait_seconds=2.0))
+    assert status.snapshot()["waiting"]["simulatorFraction"] is None
+    clock.now = 10.0
+    status.advance(Progress(slot_wait_seconds=14.0, slots_leased=4))
+    assert status.snapshot()["waiting"]["simulatorFraction"] == pytest.approx(12.0 / (4 * 10.0))
+
+
 def test_the_last_update_time_moves_only_with_updates() -> None:
     clock = Clock()
     status = make_status(clock)

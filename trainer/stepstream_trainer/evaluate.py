@@ -1,6 +1,6 @@
 """How good is a run's agent: whole games with true, unclipped scores.
 
-python -m stepstream_trainer.evaluate RUN [--episodes 30] [--sample] [--checkpoint FILE] [--json]
+python -m stepstream_trainer.evaluate RUN [--episodes 30] [--sample] [--checkpoint FILE] [--video FILE.gif] [--json]
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 
 from stepstream_trainer.agent import Game, NoAgentError, Run, load_agent, load_run, play
+from stepstream_trainer.arguments import at_least_one
 from stepstream_trainer.atari_scores import human_normalised
 from stepstream_trainer.config import contract
 from stepstream_trainer.learner.checkpoint import CheckpointError
 from stepstream_trainer.simulator.environments import EnvironmentRefusedError, make_batch
+from stepstream_trainer.video import record, save
 
 LANES = 16
 """Games at a time: enough to fill a forward pass, few enough that the last ones do not play alone for long."""
@@ -118,6 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sample", action="store_true", help="sample actions as in training, not the likeliest ones")
     parser.add_argument("--checkpoint", type=Path, help="a file of RUN/checkpoints (default: the newest)")
     parser.add_argument("--max-steps", type=at_least_one, default=100_000, help="of a game (default 100000)")
+    parser.add_argument("--video", type=Path, metavar="FILE.gif", help="also record the first of the games")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
     try:
@@ -129,17 +132,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             max_steps=options.max_steps,
             show=not options.json and sys.stderr.isatty(),
         )
-    except (NoAgentError, CheckpointError, EnvironmentRefusedError) as error:
+        print(json.dumps(as_json(options.run, found)) if options.json else as_text(found), flush=True)
+        if options.video:
+            save(record(run, episode=0, greedy=not options.sample), options.video)
+    except (NoAgentError, CheckpointError, EnvironmentRefusedError, OSError) as error:
         print(f"stepstream evaluate: {error}", file=sys.stderr)
         return contract.EXIT_INVALID
-    print(json.dumps(as_json(options.run, found)) if options.json else as_text(found))
     return contract.EXIT_DONE
-
-
-def at_least_one(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from stepstream_trainer.agent import NoAgentError, Player, Run, in_colour, load_agent, load_run
+from stepstream_trainer.arguments import at_least_one
 from stepstream_trainer.config import contract
-from stepstream_trainer.evaluate import at_least_one
 from stepstream_trainer.learner.checkpoint import CheckpointError
 from stepstream_trainer.rows import Array
 from stepstream_trainer.simulator.atari import AtariBatch
@@ -29,6 +29,7 @@ ATARI_FRAMES_PER_SECOND = 60
 OTHER_FRAMES_PER_SECOND = 30
 CAPTION_HEIGHT = 14
 GAP = 6
+CLIP_SECONDS = 60
 _ONE = np.ones(1, np.bool_)
 
 
@@ -42,7 +43,7 @@ class Clip:
     length: int
 
 
-def record(run: Run, *, episode: int, greedy: bool, max_seconds: float) -> Clip:
+def record(run: Run, *, episode: int, greedy: bool, max_seconds: float = CLIP_SECONDS) -> Clip:
     """Play one episode, to its end or until the clip is `max_seconds` long. Raises EnvironmentRefusedError."""
     environment = run.config.environment
     rate = ATARI_FRAMES_PER_SECOND / environment.frame_skip if environment.is_atari else OTHER_FRAMES_PER_SECOND
@@ -123,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--episode", type=int, default=0, help="which of evaluate's games (default 0)")
     parser.add_argument("--sample", action="store_true", help="sample actions as in training, not the likeliest ones")
     parser.add_argument("--checkpoint", type=Path, help="a file of RUN/checkpoints (default: the newest)")
-    parser.add_argument("--max-seconds", type=at_least_one, default=60, help="of the clip (default 60)")
+    parser.add_argument("--max-seconds", type=at_least_one, default=CLIP_SECONDS, help="of the clip (default 60)")
     options = parser.parse_args(arguments)
     try:
         run = load_run(options.run, options.checkpoint)

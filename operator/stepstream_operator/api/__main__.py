@@ -1,7 +1,7 @@
 """Prints what is generated from the types; `make docs` writes it into the tree.
 
-    python -m stepstream_operator.api crd      the CustomResourceDefinition
-    python -m stepstream_operator.api docs     the reference page
+python -m stepstream_operator.api crd      the CustomResourceDefinition
+python -m stepstream_operator.api docs     the reference page
 """
 
 import sys

@@ -10,9 +10,9 @@ from typing import TextIO
 
 from stepstream_operator.api import TrainingJob, load_job
 from stepstream_operator.api.status_types import ConditionType, JobStatus
+from stepstream_operator.local.checks import check_processes
 from stepstream_operator.local.display import Display, make_display
 from stepstream_operator.local.ending import EXIT_OK, exit_code, last_words
-from stepstream_operator.local.environment_check import check_environment
 from stepstream_operator.local.opening import Start, check_open
 from stepstream_operator.local.plan import Addresses, Plan, place, plan_processes
 from stepstream_operator.local.run_directory import RunDirectory, write_atomically
@@ -20,7 +20,7 @@ from stepstream_operator.local.sockets import remove_left_sockets, socket_direct
 from stepstream_operator.local.supervisor import Supervisor
 from stepstream_operator.local.wakeup import Wakeup
 from stepstream_operator.status import Observed, derive_job_status
-from stepstream_trainer.config import ConfigurationErrors, FieldError
+from stepstream_trainer.config import ConfigurationErrors, FieldError, contract
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +38,7 @@ class RunOptions:
 
 
 def run(options: RunOptions, output: TextIO) -> int:
-    """The exit code. Raises ConfigurationErrors, EnvironmentRefusedError, RunDirectoryError before anything starts."""
+    """The exit code. Raises ConfigurationErrors, ProcessRefusedError, RunDirectoryError before anything starts."""
     job = load_job(options.job_file, options.overrides)
     if job.spec.suspend:
         raise ConfigurationErrors(
@@ -46,10 +46,11 @@ def run(options: RunOptions, output: TextIO) -> int:
         )
     shown = options.run_directory or f"runs/{job.name}"
     directory = RunDirectory(Path(shown).absolute(), shown)
-    if check_open(directory, job, options.start) and is_complete(directory, job):
+    goes_on = check_open(directory, job, options.start)
+    if goes_on and is_complete(directory, job):
         print(f"{shown}: is complete. Raise spec.totalSteps to train on, or begin anew with --fresh.", file=output)
         return EXIT_OK
-    check_job_environment(job)
+    check_job(job, options, goes_on_in=directory if goes_on else None)
     started = time.monotonic()
     status = _run_in(directory, job, options, output)
     with suppress(OSError):  # a terminal that was closed on the way
@@ -65,13 +66,18 @@ def is_complete(directory: RunDirectory, job: TrainingJob) -> bool:
     return directory.status().holds(ConditionType.Complete) and same_goal
 
 
-def check_job_environment(job: TrainingJob) -> None:
-    """Let a simulator try to make the job's environment. Raises EnvironmentRefusedError."""
+def check_job(job: TrainingJob, options: RunOptions, *, goes_on_in: RunDirectory | None) -> None:
+    """Let a simulator and the learner of rank 0 see whether they could work. Raises ProcessRefusedError."""
     with tempfile.TemporaryDirectory(prefix="stepstream-check-") as scratch:
         directory = RunDirectory(Path(scratch), scratch)
-        plan = plan_processes(job, 1, place(directory, Addresses(sockets=scratch)), directory)
+        addresses = Addresses(sockets=scratch, stream_port=options.stream_port, http_port=options.http_port)
+        plan = plan_processes(job, 1, place(directory, addresses), directory)
         _write_files(plan)
-        check_environment(plan.simulators[0])
+        learner = plan.learners[0]
+        if goes_on_in is not None:
+            here = {contract.RUN_DIR: str(goes_on_in.path)}
+            learner = replace(learner, environment={**learner.environment, **here})
+        check_processes((plan.simulators[0], learner))
 
 
 def _run_in(directory: RunDirectory, job: TrainingJob, options: RunOptions, output: TextIO) -> JobStatus:

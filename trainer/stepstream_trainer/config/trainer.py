@@ -126,10 +126,10 @@ class CheckpointConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationConfig:
-    """Greedy episodes played by the learner between updates."""
+    """Whole greedy games played beside the training, which does not wait for them."""
 
     interval_steps: int = spec_field(
-        doc="Steps between evaluations; 0 for none.", default=0, minimum=0, maximum=MAX_STEPS
+        doc="Steps between evaluations; 0 for none. One plays at a time.", default=0, minimum=0, maximum=MAX_STEPS
     )
     episodes: int = spec_field(doc="Episodes per evaluation.", default=10, minimum=1, maximum=10_000)
     record_video: bool = spec_field(doc="Keep a video of an evaluation's first episode.", default=False)
@@ -159,7 +159,8 @@ class TrainingConfig:
         doc="All randomness of the job derives from it.", default=0, minimum=0, maximum=MAX_INT32, immutable=True
     )
     evaluation: EvaluationConfig = spec_field(
-        doc="Greedy episodes played between updates.", default_factory=EvaluationConfig
+        doc="Whole greedy games during the run, by a checkpoint of every `intervalSteps`.",
+        default_factory=EvaluationConfig,
     )
 
 

@@ -1,4 +1,7 @@
-"""The learner's process: builds the parts, lets the loop run, closes them."""
+"""The learner's process: builds the parts, lets the loop run, closes them.
+
+With `--check` it only listens and reads the checkpoint it would go on from: exit code 0, or 78 with what is wrong.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -35,14 +38,15 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     )
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     configure_logs()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
         settings = read_settings(os.environ)
-        return run(settings, load_trainer_config(settings.config_path), stop)
+        config = load_trainer_config(settings.config_path)
+        return check(settings, config, stop) if "--check" in arguments else run(settings, config, stop)
     except KeyError as error:
         return _refuse(f"the environment variable {error.args[0]} is not set")
     except (ConfigurationErrors, UnsupportedJobError, OtherJobError, CheckpointError) as error:
@@ -59,6 +63,13 @@ def run(settings: Settings, config: TrainerConfig, stop: threading.Event) -> int
         return contract.EXIT_DONE if outcome is Outcome.FINISHED else contract.EXIT_RESUME
 
 
+def check(settings: Settings, config: TrainerConfig, stop: threading.Event) -> int:
+    """Raises what `run` would raise before the first simulator comes."""
+    with ExitStack() as closing:
+        Learner(settings, config, stop, closing).close()
+    return contract.EXIT_DONE
+
+
 def _refuse(sentence: str) -> int:
     _log.error("refused", reason=sentence)
     print(sentence, file=sys.stderr)  # the last line of a failed container's log is what its job's status says
@@ -66,4 +77,4 @@ def _refuse(sentence: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -17,6 +17,7 @@ from stepstream_trainer.cores import usable_cores
 from stepstream_trainer.http import Endpoints, HttpServer
 from stepstream_trainer.learner.checkpoint import CheckpointStore, Manifest, State
 from stepstream_trainer.learner.episodes import EpisodeTracker
+from stepstream_trainer.learner.evaluations import Evaluations
 from stepstream_trainer.learner.event_log import EventLog
 from stepstream_trainer.learner.groups import number_of_groups
 from stepstream_trainer.learner.identity import OtherJobError, identity_digest
@@ -110,6 +111,10 @@ class Learner:
         self._status.enter(Phase.SUCCEEDED if outcome is Outcome.FINISHED else Phase.STOPPING)
         return outcome
 
+    def close(self) -> None:
+        """Instead of `run`: let go of what the constructor took."""
+        self._server.stop(job_over=False)
+
     def _await_simulators(self) -> Slots | None:
         """The slots, once the first simulator said what its environment is like; None when asked to stop before."""
         self._status.enter(Phase.STARTING, "waiting for the first simulator")
@@ -149,6 +154,8 @@ class Learner:
             episodes=episodes,
             pause=reporter.pause,
         )
+        evaluations = Evaluations(settings.run_directory, config.evaluation, reporter.evaluated)
+        self._closing.callback(evaluations.close)
         parts = Parts(
             slots=slots,
             rollout=rollout,
@@ -156,10 +163,11 @@ class Learner:
             network=network,
             update=build_update(config, network, precision),
             episodes=episodes,
-            targets=Targets(settings.config_path, config),
+            targets=Targets(settings.config_path, config, changed=self._changed),
             metrics=self._metrics,
             reporter=reporter,
             checkpoints=self._checkpoints,
+            evaluations=evaluations,
         )
         loop = LearnerLoop(
             parts,
@@ -172,6 +180,11 @@ class Learner:
         self._metrics.watch_rows(slots.rows_ready)
         self._describe(precision)
         return loop, reporter
+
+    def _changed(self, config: TrainerConfig) -> None:
+        """The job was edited."""
+        self._server.expect(config.simulators.replicas)
+        self._status.budget(config.total_steps)
 
     def _reporter(self, episodes: EpisodeTracker) -> Reporter:
         resumed_at = self._resumed[0].step if self._resumed else 0

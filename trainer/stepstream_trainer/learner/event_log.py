@@ -60,6 +60,13 @@ class EventLog:
         except OSError as error:
             _log.warning("history_line_lost", error=str(error), steps=line["steps"])
 
+    def evaluated(self, *, step: int, mean_return: float) -> None:
+        """TensorBoard shows it beside the returns in training; its own file holds the rest."""
+        try:
+            self._tensorboard.add({"evaluation/return": mean_return}, step=step, unix_time=self._unix_time())
+        except OSError as error:
+            _log.warning("history_line_lost", error=str(error), steps=step)
+
     def close(self) -> None:
         self._tensorboard.close()
         os.close(self._file)

@@ -40,6 +40,8 @@ class LeaseMetrics(Protocol):
 
     def rebuilt_differently(self, slots: int) -> None: ...
 
+    def simulators_waited(self, slot_seconds: float) -> None: ...
+
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class Stream:
@@ -53,6 +55,8 @@ class Stream:
     starts: Sequence[LaneStart] = ()
     rows_due: float = math.inf
     """Monotonic seconds by which the simulator must have answered."""
+    waits_since: float = math.nan
+    """Monotonic seconds since when the simulator has waited for actions; NaN while it steps."""
     over: bool = False
 
 
@@ -132,7 +136,7 @@ class Leasing:
         if copied is None:
             raise StreamOverError
         with self._lock:
-            stream.rows_due = math.inf
+            stream.rows_due, stream.waits_since = math.inf, self._clock()
             for slot in self._slots.finish_rows(stream.lanes, copied):
                 self._pass_on(stream, slot)
         if copied.differing:
@@ -152,7 +156,9 @@ class Leasing:
                 return None
             release = sorted(self._table.leaving(stream.number) - lanes.leaving)
             lanes.leaving.update(release)
-            stream.rows_due = self._clock() + ROWS_SECONDS
+            now = self._clock()
+            self._metrics.simulators_waited((now - stream.waits_since) * len(lanes.slot_n))
+            stream.rows_due, stream.waits_since = now + ROWS_SECONDS, math.nan
             return Turn(actions=actions, release=release)
 
     def end(self, stream: Stream) -> None:

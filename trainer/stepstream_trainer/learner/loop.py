@@ -6,7 +6,7 @@
     the slots of a group               one forward pass, sample, record
     wait for the actions         <---  post the actions      (T steps, group by group)
     send them                          optimise: epochs of minibatches of the rollout
-                                       checkpoint, if it is time
+                                       checkpoint and evaluate (a process beside), if it is time
                                        report: status, metrics, history     ------->  /status, /metrics
 
 In `Sync` mode one thread does all of the loop: while it optimises, the simulators wait for actions of the new policy.
@@ -27,6 +27,7 @@ from stepstream_trainer.algorithms.batch import RolloutBatch
 from stepstream_trainer.algorithms.networks import ActorCritic
 from stepstream_trainer.learner.checkpoint import CheckpointStore, Manifest, State, as_arrays, parameter_digest
 from stepstream_trainer.learner.episodes import EpisodeTracker
+from stepstream_trainer.learner.evaluations import Evaluations
 from stepstream_trainer.learner.metrics import LearnerMetrics, LoopPhase
 from stepstream_trainer.learner.optimiser import RolloutUpdate
 from stepstream_trainer.learner.reporting import Reporter
@@ -37,6 +38,8 @@ from stepstream_trainer.learner.targets import Targets
 from stepstream_trainer.logs import get_log
 
 _log = get_log("loop")
+
+EVALUATION_POLL_SECONDS = 0.1
 
 
 class Outcome(Enum):
@@ -70,6 +73,7 @@ class Parts:
     metrics: LearnerMetrics
     reporter: Reporter
     checkpoints: CheckpointStore
+    evaluations: Evaluations
 
 
 class LearnerLoop:
@@ -95,17 +99,32 @@ class LearnerLoop:
             while not self._parts.targets.met(self._position.steps, self._parts.episodes.recent):
                 self._iterate()
                 boundary = self._state()
-                if time.monotonic() - self._saved_at >= self._interval_seconds:
-                    self._save(boundary)
+                self._keep(boundary)
+            self._save(boundary)
+            self._await_evaluation()
         except Interrupted:
             self._save(boundary)
             return Outcome.INTERRUPTED
-        self._save(boundary)
         return Outcome.FINISHED
 
     def digest(self) -> str:
         """SHA-256 of the network's parameters."""
         return parameter_digest(self._parts.network)
+
+    def _keep(self, boundary: State) -> None:
+        """Save what is due to be saved, and let it be evaluated when that is due."""
+        evaluations, steps = self._parts.evaluations, self._position.steps
+        evaluations.poll()
+        evaluate = evaluations.due(steps)
+        if evaluate or time.monotonic() - self._saved_at >= self._interval_seconds:
+            self._save(boundary)
+        if evaluate:
+            evaluations.begin(steps, self._parts.checkpoints.manifest_path(steps))
+
+    def _await_evaluation(self) -> None:
+        while not self._parts.evaluations.ended():
+            self._parts.reporter.pause()
+            time.sleep(EVALUATION_POLL_SECONDS)
 
     def _iterate(self) -> None:
         """One rollout and its update."""
@@ -157,6 +176,7 @@ class LearnerLoop:
         parts.rollout.observation[0] = progress["observation"]
         self._position = Position(steps=state["steps"], updates=state["updates"], slot_steps=state["slot_steps"])
         self._saved_updates = manifest.updates
+        parts.evaluations.resumed(state["steps"])
         totals = parts.metrics.totals
         totals.steps, totals.updates, totals.episodes = manifest.step, manifest.updates, parts.episodes.finished
         parts.reporter.resumed(manifest, parts.checkpoints.manifest_path(manifest.step))

@@ -74,12 +74,24 @@ EPISODE_RETURN = CATALOGUE.summary(
     "episode_return", unit="score", meaning="True (unclipped, whole-game) return of finished episodes."
 )
 EPISODE_LENGTH = CATALOGUE.summary("episode_length_steps", unit="steps", meaning="Length of finished episodes.")
+EVALUATION_RETURN = CATALOGUE.gauge(
+    "evaluation_return_mean", unit="score", meaning="Mean true return of the latest evaluation's greedy games."
+)
+EVALUATION_STEPS = CATALOGUE.gauge(
+    "evaluation_job_steps", unit="steps", meaning="Steps since the job began of the checkpoint that was evaluated."
+)
 SLOTS = CATALOGUE.gauge(
     "slots", unit="slots", labels=("state",), meaning="Environment slots with a simulator (leased) and without (free)."
 )
 STREAMS = CATALOGUE.gauge("streams", unit="streams", meaning="Open simulator streams, spare ones included.")
 STREAMS_REFUSED = CATALOGUE.counter(
     "streams_refused_total", unit="streams", labels=("reason",), meaning="Simulator streams refused, by gRPC status."
+)
+SIMULATORS_WAITED = CATALOGUE.counter(
+    "slot_wait_seconds_total",
+    unit="slot x seconds",
+    meaning="Time that slots stood still because their simulator waited for actions; divided by the leased slots and "
+    "the time, the fraction that simulators wait.",
 )
 LEASE_REPLAYED = CATALOGUE.counter(
     "lease_replayed_steps_total",
@@ -135,6 +147,7 @@ class Totals:
     updates: int = 0
     episodes: int = 0
     phase_seconds: dict[LoopPhase, float] = field(default_factory=lambda: dict.fromkeys(LoopPhase, 0.0))
+    slot_wait_seconds: float = 0.0
 
 
 class LearnerMetrics:
@@ -171,6 +184,8 @@ class LearnerMetrics:
         self._episodes = EPISODES.register(registry)
         self._return_mean, self._return = EPISODE_RETURN_MEAN.register(registry), EPISODE_RETURN.register(registry)
         self._length = EPISODE_LENGTH.register(registry)
+        self._evaluation_return = EVALUATION_RETURN.register(registry)
+        self._evaluation_steps = EVALUATION_STEPS.register(registry)
         self._loss, self._learning_rate = LOSS.register(registry), LEARNING_RATE.register(registry)
 
     def _register_surroundings(self, registry: CollectorRegistry) -> None:
@@ -179,6 +194,7 @@ class LearnerMetrics:
         self._rows_ready = QUEUE_DEPTH.register(registry).labels(ROWS)
         self._rows_wait = QUEUE_WAIT_SECONDS.register(registry).labels(ROWS)
         self._streams, self._refused = STREAMS.register(registry), STREAMS_REFUSED.register(registry)
+        self._simulators_waited = SIMULATORS_WAITED.register(registry)
         self._replayed = LEASE_REPLAYED.register(registry)
         self._rebuilt_differently = REBUILT_DIFFERENTLY.register(registry)
         self._checkpoint_age = CHECKPOINT_AGE.register(registry)
@@ -235,6 +251,10 @@ class LearnerMetrics:
             self._return.observe(episode_return)
             self._length.observe(length)
 
+    def evaluated(self, *, step: int, mean_return: float) -> None:
+        self._evaluation_return.set(mean_return)
+        self._evaluation_steps.set(step)
+
     def stands(self, *, steps_per_second: float, episode_return_mean: float | None) -> None:
         """Gauges of the status, once a second."""
         self._steps_per_second.set(steps_per_second)
@@ -258,6 +278,11 @@ class LearnerMetrics:
     def rebuilt_differently(self, slots: int) -> None:
         """Any thread: replaying gave another observation than the slot holds."""
         self._rebuilt_differently.inc(slots)
+
+    def simulators_waited(self, slot_seconds: float) -> None:
+        """Streams' threads, under the slots' lock: slots were given actions after that long."""
+        self.totals.slot_wait_seconds += slot_seconds
+        self._simulators_waited.inc(slot_seconds)
 
     def watch_rows(self, ready: Callable[[], int]) -> None:
         """`ready` gives the rows that the loop can take; it is asked at each scrape, by the HTTP server's thread."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stepstream_trainer.learner.checkpoint import Manifest
 from stepstream_trainer.learner.episodes import EpisodeTracker
+from stepstream_trainer.learner.evaluations import Evaluated
 from stepstream_trainer.learner.event_log import EventLog
 from stepstream_trainer.learner.ingest import Service
 from stepstream_trainer.learner.metrics import LearnerMetrics
@@ -86,6 +87,12 @@ class Reporter:
         self._status.checkpoint_written(step=manifest.step, path=str(path))
         _log.info("checkpoint_written", step=manifest.step, bytes=manifest.bytes, seconds=seconds)
 
+    def evaluated(self, found: Evaluated) -> None:
+        """An evaluation ended."""
+        self._metrics.evaluated(step=found.step, mean_return=found.mean_return)
+        self._status.evaluated(step=found.step, mean_return=found.mean_return)
+        self._history.evaluated(step=found.step, mean_return=found.mean_return)
+
     def resumed(self, manifest: Manifest, path: Path) -> None:
         """The job goes on from this checkpoint, which is what a crash goes back to until the next is written."""
         self._metrics.checkpoint_found(time=manifest.unix_time)
@@ -110,6 +117,7 @@ class Reporter:
                 slots_total=self._num_slots,
                 slots_leased=service.leased,
                 simulators=service.simulators,
+                slot_wait_seconds=totals.slot_wait_seconds,
             )
         )
         self._metrics.stands(steps_per_second=self._status.steps_per_second(), episode_return_mean=recent.mean_return)

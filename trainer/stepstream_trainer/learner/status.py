@@ -52,7 +52,7 @@ class Progress:
     episode_length: float | None = None  # their mean length, steps
     policy_lag: float = 0.0  # updates
     phase_seconds: Mapping[LoopPhase, float] = field(default_factory=dict)
-    simulator_wait_fraction: float | None = None  # of the simulators' time; None where it is not known
+    slot_wait_seconds: float = 0.0  # summed over slots: stood still because their simulators waited for actions
     slots_total: int = 0
     slots_leased: int = 0
     simulators: int = 0
@@ -65,6 +65,7 @@ class _Sample:
     time: float
     steps: int
     wait_seconds: float
+    slot_wait_seconds: float
 
 
 class LearnerStatus:
@@ -89,6 +90,7 @@ class LearnerStatus:
         self._window: deque[_Sample] = deque()
         self._checkpoint: dict[str, Any] = {"step": None, "path": None, "time": None, "failures": 0}
         self._checkpoint_problem = ""
+        self._evaluation: dict[str, float] | None = None
         self._last_update_time: float | None = None
         self._last_sign_of_life = clock()
 
@@ -112,7 +114,14 @@ class LearnerStatus:
                 self._last_update_time = self._unix_time()
             self._progress = progress
             self._last_sign_of_life = now
-            self._window.append(_Sample(time=now, steps=progress.steps, wait_seconds=wait_seconds))
+            self._window.append(
+                _Sample(
+                    time=now,
+                    steps=progress.steps,
+                    wait_seconds=wait_seconds,
+                    slot_wait_seconds=progress.slot_wait_seconds,
+                )
+            )
             while len(self._window) > 2 and self._window[1].time <= now - WINDOW_SECONDS:
                 self._window.popleft()
 
@@ -129,6 +138,10 @@ class LearnerStatus:
         with self._lock:
             self._checkpoint["failures"] += 1
             self._checkpoint_problem = message
+
+    def evaluated(self, *, step: int, mean_return: float) -> None:
+        with self._lock:
+            self._evaluation = {"step": step, "meanReturn": mean_return}
 
     def steps_per_second(self) -> float:
         with self._lock:
@@ -156,6 +169,7 @@ class LearnerStatus:
                 **self._forecast(),
                 **self._surroundings(),
                 "checkpoint": dict(self._checkpoint),
+                "evaluation": self._evaluation,
                 "lastUpdateTime": None if self._last_update_time is None else _timestamp(self._last_update_time),
             }
 
@@ -189,9 +203,15 @@ class LearnerStatus:
             "simulators": progress.simulators,
             "waiting": {
                 "learnerFraction": self._rate(lambda sample: sample.wait_seconds),
-                "simulatorFraction": progress.simulator_wait_fraction,
+                "simulatorFraction": self._simulators_wait(),
             },
         }
+
+    def _simulators_wait(self) -> float | None:
+        """Fraction of the leased slots' time; None before there are any."""
+        leased = self._progress.slots_leased
+        rate = self._rate(lambda sample: sample.slot_wait_seconds)
+        return min(1.0, rate / leased) if leased and len(self._window) > 1 else None
 
     def _rate(self, value: Callable[[_Sample], float]) -> float:
         """Rise of `value` a second over the window; 0 before two samples. The lock is held."""

@@ -17,11 +17,20 @@ REREAD_SECONDS = 5.0
 
 
 class Targets:
-    """Reads the configuration again when its file changes; takes totalSteps and stopWhen from it, nothing else."""
+    """Reads the configuration again when its file changes, and takes totalSteps and stopWhen from it."""
 
-    def __init__(self, path: Path, config: TrainerConfig, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        path: Path,
+        config: TrainerConfig,
+        *,
+        changed: Callable[[TrainerConfig], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`changed` is told of each new configuration, for what others than this take from it."""
         self._path = path
         self._config = config
+        self._changed = changed
         self._clock = clock
         self._read_at = clock()
         self._version = self._file_version()
@@ -57,6 +66,8 @@ class Targets:
             self._config = load_trainer_config(self._path)
         except (OSError, ConfigurationErrors) as error:
             _log.error("configuration_ignored", path=self._path, reason=error)
+            return
+        self._changed(self._config)
 
     def _file_version(self) -> tuple[int, int]:
         status = self._path.stat()
