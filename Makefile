@@ -22,7 +22,7 @@ SUITABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup run test lint types verify protos bench docs clean
+.PHONY: help setup run test tools lint types verify protos bench docs clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,9 @@ run: $(READY)  ## Train JOB on this machine; started again, it goes on where it 
 
 test: $(READY)  ## Run the tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+tools: $(READY)  ## Build the programs that the tests need (once; make test does so by itself)
+	@$(BIN)/python -m tests.support.tools build
 
 lint: $(READY)  ## Check style (ruff) and import contracts (import-linter)
 	@$(BIN)/ruff check

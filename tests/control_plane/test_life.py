@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import threading
 
 import pytest
@@ -27,7 +28,7 @@ from stepstream_operator.runtime.resources import (
 )
 from tests.support.cluster_fixtures import StartOperator
 from tests.support.daemons import eventually
-from tests.support.running_operator import Cluster, manifest
+from tests.support.running_operator import Cluster, learner_status, manifest
 
 pytestmark = [pytest.mark.control_plane, pytest.mark.usefixtures("operator")]
 QUOTAS = Resource(group="", version="v1", plural="resourcequotas", kind="ResourceQuota")
@@ -62,6 +63,17 @@ def test_a_job_starts_learners_first_then_simulators_and_succeeds(cluster: Clust
     assert (status.holds(ConditionType.Complete), len(cluster.all(JOBS))) == (True, 1)
     assert status.completion_time is not None
     assert {"Started", "LearnersReady", "Complete"} <= reasons(cluster)
+
+
+def test_the_last_figures_are_those_of_the_learners_end(cluster: Cluster) -> None:
+    run(cluster)
+    cluster.answer(steps=100, episodeReturn=1.0)
+    eventually(lambda: cluster.status().progress, timeout_seconds=20, what="the first figures")
+    cluster.end_learners(0, json.dumps(learner_status(phase="Succeeded", steps=200, episodeReturn=19.5)))
+    cluster.reaches("Succeeded")
+    progress = cluster.status().progress
+    assert progress is not None
+    assert (progress.steps, progress.episode_return) == (200, "19.5")
 
 
 def test_no_simulator_starts_before_learners_accept_streams(cluster: Cluster) -> None:

@@ -23,6 +23,7 @@ def learner_container(job: TrainingJob, attempt: int, placement: Placement) -> C
         _value(contract.ATTEMPT, str(attempt)),
         _value(contract.LISTEN, placement.listen),
         _value(contract.HTTP, placement.learner_http),
+        _value(contract.FINAL_STATUS, placement.final_status),
         *_tls(placement),
     ]
     ports = [_port(STREAM_PORT_NAME, contract.STREAM_PORT), _port(HTTP_PORT_NAME, contract.HTTP_PORT)]

@@ -30,7 +30,8 @@ class Placement:
 
     `config_dir` holds the ConfigMap's files. `run_dir` is the learners'; its parent is where the volume is mounted.
     `tls_dir` is None where streams are not encrypted. `listen` and the two `*_http` are where processes listen;
-    `learner` is the gRPC target that simulators dial, rank 0.
+    `learner` is the gRPC target that simulators dial, rank 0. `final_status` is where learners leave their last /status;
+    a kubelet takes the termination message from there.
     """
 
     config_dir: str
@@ -40,6 +41,7 @@ class Placement:
     learner: str
     learner_http: str
     simulator_http: str
+    final_status: str
     images: Images = Images()
 
     @property
@@ -58,6 +60,7 @@ def cluster_placement(job: TrainingJob, *, tls: bool, images: Images | None = No
         learner=f"dns:///{learners}-0.{learners}.{job.namespace}.svc:{STREAM_PORT}",
         learner_http=f"0.0.0.0:{HTTP_PORT}",
         simulator_http=f"0.0.0.0:{HTTP_PORT}",
+        final_status="/dev/termination-log",
         images=images or Images(),
     )
 
@@ -76,4 +79,5 @@ def local_placement(*, run_dir: str, socket_dir: str, stream_port: int | None = 
         learner=f"{unix}0.sock" if stream_port is None else f"dns:///127.0.0.1:{stream_port}",
         learner_http=f"{unix}$({RANK})-http.sock",
         simulator_http=f"unix:{socket_dir}/$({SIMULATOR})-http.sock",
+        final_status=f"{run_dir}/final-status.json",
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
 
 from stepstream_operator.api.status_types import JobStatus
 from stepstream_operator.children import LEARNER
@@ -21,11 +24,13 @@ from stepstream_operator.runtime.store import Key
 from stepstream_operator.status import (
     LearnerReport,
     Observed,
+    Pod,
     learner_report,
     observed_learner_job,
     observed_pod,
     observed_simulator_set,
 )
+from stepstream_trainer.config.contract import EXIT_DONE
 
 log = JobLog("operator.observe")
 
@@ -34,12 +39,13 @@ def observe(stores: Stores, job: Key, previous: JobStatus, reports: Iterable[Rep
     namespace, name = job
     learner_job = stores[JOBS].get((namespace, learners_name(name)))
     deployment = stores[DEPLOYMENTS].get((namespace, simulators_name(name)))
+    pods = tuple(observed_pod(pod) for pod in stores[PODS].owned_by(job))
     return Observed(
         previous=previous,
         learner_job=observed_learner_job(learner_job) if learner_job else None,
         simulator_set=observed_simulator_set(deployment) if deployment else None,
-        pods=tuple(observed_pod(pod) for pod in stores[PODS].owned_by(job)),
-        reports=_parsed(job, reports),
+        pods=pods,
+        reports=_parsed(reports, pods),
     )
 
 
@@ -62,11 +68,22 @@ def _is_running_learner(pod: Object, attempt: int) -> bool:
     return bool(ours and not leaving and pod["status"].get("phase") == "Running")
 
 
-def _parsed(job: Key, reports: Iterable[Report]) -> tuple[LearnerReport, ...]:
-    parsed = []
-    for report in reports:
+def _parsed(reports: Iterable[Report], pods: Iterable[Pod]) -> tuple[LearnerReport, ...]:
+    """By rank; a learner's last word takes the place of what it said before."""
+    parsed: dict[tuple[int, int], LearnerReport] = {}
+    for answer in (*(report.status for report in reports), *_last_words(pods)):
         try:
-            parsed.append(learner_report(report.status))
+            report = learner_report(answer)
         except (KeyError, TypeError, ValueError) as error:
-            log.warning("status_unreadable", rank=report.rank, error=repr(error))
-    return tuple(sorted(parsed, key=lambda report: report.rank))
+            log.warning("status_unreadable", error=repr(error))
+        else:
+            parsed[report.attempt, report.rank] = report
+    return tuple(parsed[key] for key in sorted(parsed))
+
+
+def _last_words(pods: Iterable[Pod]) -> Iterator[Mapping[str, Any]]:
+    """The last /status of learners that ended well, from their termination messages."""
+    for pod in pods:
+        if pod.role == LEARNER and pod.termination is not None and pod.termination.exit_code == EXIT_DONE:
+            with suppress(ValueError):  # a learner of an image that writes none, or none of ours
+                yield json.loads(pod.termination.log)

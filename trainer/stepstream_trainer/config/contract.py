@@ -44,5 +44,8 @@ HTTP: Final = "STEPSTREAM_HTTP"
 SIMULATOR: Final = "STEPSTREAM_SIMULATOR"
 """A simulator's name, unique in the job."""
 
+FINAL_STATUS: Final = "STEPSTREAM_FINAL_STATUS"
+"""File for a learner's last /status when the job is done; a pod's termination message. Not set: none is written."""
+
 TLS_DIR: Final = "STEPSTREAM_TLS_DIR"
 """Directory with ca.crt, tls.crt and tls.key. Where it is set, both ends demand the other's certificate."""

@@ -26,7 +26,7 @@ _log = get_log("learner")
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Raises KeyError with the name of a variable that is missing."""
-    tls = environment.get(contract.TLS_DIR)
+    tls, final_status = environment.get(contract.TLS_DIR), environment.get(contract.FINAL_STATUS)
     return Settings(
         config_path=Path(environment[contract.CONFIG]),
         run_directory=Path(environment[contract.RUN_DIR]),
@@ -35,6 +35,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         listen=environment[contract.LISTEN],
         http=environment[contract.HTTP],
         tls_directory=Path(tls) if tls else None,
+        final_status=Path(final_status) if final_status else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ class Settings:
     listen: str
     http: str
     tls_directory: Path | None
+    final_status: Path | None
 
 
 class Learner:
@@ -109,6 +111,8 @@ class Learner:
         finally:
             self._server.stop(job_over=outcome is Outcome.FINISHED)
         self._status.enter(Phase.SUCCEEDED if outcome is Outcome.FINISHED else Phase.STOPPING)
+        if outcome is Outcome.FINISHED and self._settings.final_status is not None:
+            self._settings.final_status.write_text(json.dumps(self._status.snapshot()))
         return outcome
 
     def close(self) -> None:
