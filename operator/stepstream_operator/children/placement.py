@@ -30,8 +30,8 @@ class Placement:
 
     `config_dir` holds the ConfigMap's files. `run_dir` is the learners'; its parent is where the volume is mounted.
     `tls_dir` is None where streams are not encrypted. `listen` and the two `*_http` are where processes listen;
-    `learner` is the gRPC target that simulators dial, rank 0. `final_status` is where learners leave their last /status;
-    a kubelet takes the termination message from there.
+    `learner` is the gRPC target that simulators dial, rank 0. `final_status` is where learners leave their last
+    /status; a kubelet takes the termination message from there.
     """
 
     config_dir: str
