@@ -2,7 +2,7 @@
 
     python -m stepstream_trainer.plot RUN... [--output curves.png] [--x steps|frames|hours]
 
-Runs that differ only in their seed are one curve: their mean, with the range between the lowest and the highest.
+Runs that differ only in their seed share a colour: each thinly, and their mean and range as far as all have got.
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Band:
-    """Several seeds on a common x: mean, lowest, highest."""
+    """Several seeds: each, and on the x that all have reached their mean, lowest and highest."""
 
     label: str
+    curves: Sequence[Curve]
     x: NDArray[np.float64]
     mean: NDArray[np.float64]
     low: NDArray[np.float64]
@@ -82,6 +83,8 @@ def draw(bands: Sequence[Band], axis: str, output: Path) -> None:
     axes = figure.subplots()
     for band in bands:
         (line,) = axes.plot(band.x, band.mean, label=band.label, linewidth=1.8)
+        for curve in band.curves:
+            axes.plot(curve.x, curve.y, color=line.get_color(), linewidth=0.7, alpha=0.6)
         axes.fill_between(band.x, band.low, band.high, color=line.get_color(), alpha=0.2, linewidth=0)
     axes.set_xlabel(AXES[axis])
     axes.set_ylabel("mean return of the last episodes")
@@ -94,11 +97,12 @@ def _band(curves: Sequence[Curve]) -> Band:
     seeds = f" ({len(curves)} seeds)" if len(curves) > 1 else ""
     if len(curves) == 1:
         x, mean = curves[0].x, curves[0].y
-        return Band(label=curves[0].label, x=x, mean=mean, low=mean, high=mean)
+        return Band(label=curves[0].label, curves=(), x=x, mean=mean, low=mean, high=mean)
     first, last = max(curve.x[0] for curve in curves), min(curve.x[-1] for curve in curves)
     x = np.linspace(first, max(first, last), POINTS)
     y = np.stack([np.interp(x, curve.x, curve.y) for curve in curves])
-    return Band(label=curves[0].label + seeds, x=x, mean=y.mean(0), low=y.min(0), high=y.max(0))
+    label = curves[0].label + seeds
+    return Band(label=label, curves=curves, x=x, mean=y.mean(0), low=y.min(0), high=y.max(0))
 
 
 def _hours(lines: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
