@@ -51,11 +51,13 @@ _PROGRESS = Row(
         ),
         Panel(
             title="Returns",
-            help="Mean of the last stopWhen.episodes episodes, and of the episodes that ended within the interval.",
+            help="Mean of the last stopWhen.episodes episodes, of the episodes that ended within the interval, and "
+            "of the latest evaluation's greedy games.",
             unit="none",
             queries=[
                 Query(promql=f"avg({_LEARNER}episode_return_mean{_JOB})", legend="last episodes"),
                 Query(promql=mean(f"{_LEARNER}episode_return", _JOB), legend="this interval"),
+                Query(promql=f"max({_LEARNER}evaluation_return_mean{_JOB})", legend="evaluation"),
             ],
         ),
         Panel(
@@ -170,6 +172,19 @@ _SIMULATORS = Row(
             ],
         ),
         Panel(
+            title="Waiting for actions",
+            help="The fraction of time that leased slots stand still until the learner answers. The operator scales "
+            "simulators by it.",
+            unit="percentunit",
+            queries=[
+                Query(
+                    promql=f"{summed_rate(f'{_LEARNER}slot_wait_seconds_total{_JOB}')}"
+                    f' / sum({_LEARNER}slots{{namespace="$namespace", training_job="$training_job", state="leased"}})',
+                    legend="fraction",
+                ),
+            ],
+        ),
+        Panel(
             title="Lost, refused, replayed",
             help="Streams that simulators opened anew and that learners refused, steps replayed, and slots that a "
             "replay did not bring back as they were (there should be none), a minute.",
@@ -211,6 +226,16 @@ _CHECKPOINTS = Row(
             help="Checkpoints that could not be written since the learner started. Training goes on.",
             unit="none",
             queries=[Query(promql=f"{_LEARNER}checkpoint_failures_total{_JOB}", legend="{{pod}}")],
+        ),
+        Panel(
+            title="Steps since the evaluated one",
+            help="How far training has gone since the checkpoint that was evaluated last. A saw-tooth as high as "
+            "evaluation.intervalSteps; it grows without end where evaluations fail.",
+            queries=[
+                Query(
+                    promql=f"sum({_LEARNER}job_steps{_JOB}) - max({_LEARNER}evaluation_job_steps{_JOB})", legend="steps"
+                ),
+            ],
         ),
     ],
 )
