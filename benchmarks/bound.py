@@ -26,6 +26,7 @@ from stepstream_trainer.learner.observing import observing
 from stepstream_trainer.learner.optimiser import build_update
 from stepstream_trainer.learner.rollouts import Rollout
 from stepstream_trainer.simulator.atari import AtariBatch
+from stepstream_trainer.simulator.environments import ANY_EPISODE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +66,7 @@ def emulation(config: TrainerConfig, seconds: float) -> float:
         outcome = batch.step(generator.integers(0, batch.spaces.num_actions, size, np.int32))
         over = outcome.terminated | outcome.truncated
         if over.any():
-            batch.reset(over, generator.integers(0, 2**31, over.sum()))
+            batch.reset(over, np.full(over.sum(), ANY_EPISODE, np.int64))
         return size
 
     try:

@@ -9,8 +9,11 @@ from stepstream_trainer.simulator.environments import EnvironmentRefusedError, m
 from stepstream_trainer.simulator.episodes import LeasedEpisodes, SlotStart
 
 PONG = {"id": "ALE/Pong-v5", "atari": {"stickyActionProbability": "0.25", "maxEpisodeSteps": 25}}
+PONG_WITHOUT_STICKY_ACTIONS = {"id": "ALE/Pong-v5", "atari": {"maxEpisodeSteps": 25}}
 CARTPOLE = {"id": "CartPole-v1", "deterministic": True}
-ENVIRONMENTS = pytest.mark.parametrize("given", [PONG, CARTPOLE], ids=["Pong", "CartPole"])
+ENVIRONMENTS = pytest.mark.parametrize(
+    "given", [PONG, PONG_WITHOUT_STICKY_ACTIONS, CARTPOLE], ids=["Pong", "Pong-not-sticky", "CartPole"]
+)
 STEPS = 60
 
 
@@ -85,6 +88,46 @@ def test_a_new_simulator_goes_on_where_the_lost_one_stopped(given: dict[str, obj
         else:
             got = lane(rebuilt, index)
         assert got == expected
+
+
+def test_rebuilding_goes_on_beyond_the_episodes_of_one_seed() -> None:
+    config, slots, steps = environment({"id": "ALE/Pong-v5", "atari": {"maxEpisodeSteps": 2}}), [6, 7], 140
+    undisturbed = play(fresh(config, slots), slots, range(steps))
+    for lost_at in (61, 63, 65, 129):  # episodes 30 to 32, and 64
+        starts = [
+            SlotStart(slot=slot, global_slot=slot, episode=episode, actions=np.array(actions, np.int32))
+            for index, slot in enumerate(slots)
+            for episode, actions in [history_of(undisturbed[: lost_at + 1], index, slot)]
+        ]
+        assert all(len(start.actions) == 1 for start in starts)
+        rebuilt = play(LeasedEpisodes(make_batch(config, 2), 5, starts), slots, range(lost_at, steps))
+        for index in range(2):
+            assert lane(rebuilt, index) == lane(undisturbed[lost_at:], index)
+
+
+@pytest.mark.parametrize("game", ["Breakout", "Seaquest", "MontezumaRevenge", "Enduro", "PrivateEye", "Skiing"])
+def test_an_atari_episode_depends_on_its_seed_and_number_and_not_on_earlier_play(game: str) -> None:
+    """ale-py promises no such thing, and episodes that share a seed rest on it."""
+    config = environment({"id": f"ALE/{game}-v5", "atari": {"maxEpisodeSteps": 90}})
+    everyone, generator = np.ones(2, np.bool_), np.random.default_rng(1)
+    played, skipped = make_batch(config, 2), make_batch(config, 2)
+    seeds = np.array([11, 12])
+    played.reset(everyone, seeds)
+    for number in (1, 2, 3):
+        ended = np.zeros(2, np.bool_)
+        while not ended[0]:  # the second game goes on, or ends, as it pleases
+            step = played.step(generator.integers(0, played.spaces.num_actions, 2, np.int32))
+            ended = step.terminated | step.truncated
+            if ended[1]:
+                played.reset(np.array([False, True]), seeds[1:])
+        observation = played.reset(np.array([True, False]), seeds[:1], np.array([number]))
+    assert observation[0].tobytes() == skipped.reset(everyone, seeds, 3)[0].tobytes()
+    for _ in range(60):
+        action = generator.integers(0, played.spaces.num_actions, 2, np.int32)
+        one, other = played.step(action), skipped.step(action)
+        assert one.observation[0].tobytes() == other.observation[0].tobytes()
+        if one.terminated[0]:
+            break
 
 
 def test_a_truncated_row_carries_the_last_observation_and_the_next_first() -> None:

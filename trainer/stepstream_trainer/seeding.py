@@ -28,9 +28,9 @@ class _Purpose(IntEnum):
     EPISODES = 1
 
 
-def episode_seed(job_seed: int, global_slot: int, episode: int) -> int:
-    """The seed, in [0, 2**31), that episode number `episode` of a slot is reset with."""
-    word = _first_word(job_seed, _Purpose.EPISODES, high=np.uint64(global_slot), low=np.uint64(episode))
+def episode_seed(job_seed: int, global_slot: int, number: int) -> int:
+    """A slot's seed number `number`, in [0, 2**31): of an episode, or of as many as an environment draws from one."""
+    word = _first_word(job_seed, _Purpose.EPISODES, high=np.uint64(global_slot), low=np.uint64(number))
     return int(word) >> 1
 
 

@@ -13,29 +13,36 @@ from numpy.typing import NDArray
 from stepstream_trainer.config import EnvironmentConfig
 from stepstream_trainer.cores import usable_cores
 from stepstream_trainer.rows import Array, Spaces
-from stepstream_trainer.simulator.environments import EnvironmentRefusedError, Mask, Step
+from stepstream_trainer.simulator.environments import ANY_EPISODE, EnvironmentRefusedError, Mask, Step
 
 ID_PATTERN: Final = re.compile(r"^ALE/([A-Za-z0-9]+)-v5$")
 
 SUPPORTED_KWARGS: Final = ("full_action_space",)
+
+EPISODES_PER_SEED: Final = 32
+"""A reset with a seed makes ale-py load the game anew, which takes as long as 500 steps; one without takes 25."""
 
 
 class AtariBatch:
     """n games. Frames are the newest alone, rewards unclipped; lost lives are told, never ended on.
 
     ale-py knows no mode without autoreset; an explicit reset right after an episode's end leaves it nothing to do.
+    What a reset without a seed draws is one number of no-ops: it depends on the resets since the seed alone. Sticky
+    actions draw from a generator at every frame, so with them each episode has a seed of its own.
     """
 
     def __init__(self, config: EnvironmentConfig, size: int) -> None:
         """Raises EnvironmentRefusedError when there is no such game."""
         atari = config.atari
+        sticky = float(atari.sticky_action_probability)
+        self.episodes_per_seed = EPISODES_PER_SEED if sticky == 0 else 1
         self._batch = AtariVectorEnv(
             rom_of(config.id),
             size,
             num_threads=min(size, usable_cores()),
             # Counted in emulator frames from the first observation on, whatever no-ops came before.
             max_num_frames_per_episode=atari.max_episode_steps * atari.frame_skip,
-            repeat_action_probability=float(atari.sticky_action_probability),
+            repeat_action_probability=sticky,
             img_height=atari.height,
             img_width=atari.width,
             grayscale=atari.grayscale,
@@ -53,24 +60,47 @@ class AtariBatch:
             num_actions=len(self._batch.ale.get_action_set()),
             num_categories=0,
         )
-        self._size = size
-        self._lives: NDArray[np.int32] = np.zeros(size, np.int32)
-        self._begun = False
+        self._observation: Array
+        self._lives: NDArray[np.int32]
+        self._seed = np.full(size, ANY_EPISODE, np.int64)
+        self._resets = np.zeros(size, np.int64)
+        """Since the seed."""
+        self._unplayed = np.zeros(size, np.bool_)
+        """Games that stand where their latest reset left them."""
 
-    def reset(self, mask: Mask, seeds: NDArray[np.int64]) -> Array:
-        if not self._begun:
-            seeds, mask = _for_all(mask, seeds), np.ones(self._size, np.bool_)
-            self._begun = True  # the first reset must be of all games; those not asked for begin with any seed
+    def reset(self, mask: Mask, seeds: NDArray[np.int64], numbers: NDArray[np.int64] | int = 0) -> Array:
+        lanes, wanted = np.flatnonzero(mask), np.broadcast_to(numbers, seeds.shape)
+        any_episode = seeds == ANY_EPISODE
+        resets_to_come = np.where(any_episode, 1, wanted - self._resets[lanes])
+        within_reach = (resets_to_come > 0) | ((resets_to_come == 0) & self._unplayed[lanes])
+        anew = ~(any_episode | (within_reach & (self._seed[lanes] == seeds)))
+        if anew.any():
+            self._reset(lanes[anew], seeds[anew])
+            resets_to_come = np.where(anew, wanted, resets_to_come)
+        while (due := resets_to_come > 0).any():
+            self._reset(lanes[due], None)
+            resets_to_come = resets_to_come - 1
+        return self._observation
+
+    def _reset(self, lanes: NDArray[np.int64], seeds: NDArray[np.int64] | None) -> None:
+        """With seeds, or each from where its generator stands."""
+        mask = np.zeros(len(self._seed), np.bool_)
+        mask[lanes] = True
         observation, info = self._batch.reset(seed=seeds, options={"reset_mask": mask})
-        self._lives = info["lives"]
-        return _newest(observation)
+        self._observation, self._lives = _newest(observation), info["lives"]
+        self._unplayed[lanes] = True
+        if seeds is None:
+            self._resets[lanes] += 1
+        else:
+            self._seed[lanes], self._resets[lanes] = seeds, 0
 
     def step(self, action: NDArray[np.int32]) -> Step:
         observation, reward, terminated, truncated, info = self._batch.step(action)
         life_lost = (info["lives"] < self._lives) & ~terminated & ~truncated
-        self._lives = info["lives"]
+        self._observation, self._lives = _newest(observation), info["lives"]
+        self._unplayed[:] = False
         return Step(
-            observation=_newest(observation),
+            observation=self._observation,
             reward=reward.astype(np.float32),
             terminated=terminated,
             truncated=truncated & ~terminated,
@@ -103,12 +133,6 @@ def uses_full_action_space(config: EnvironmentConfig) -> bool:
             "preprocessing is configured in spec.environment.atari"
         )
     return bool(config.kwargs.get("full_action_space", False))
-
-
-def _for_all(mask: Mask, seeds: NDArray[np.int64]) -> NDArray[np.int64]:
-    all_seeds = np.zeros(len(mask), np.int64)
-    all_seeds[mask] = seeds
-    return all_seeds
 
 
 def _newest(observation: Array) -> Array:

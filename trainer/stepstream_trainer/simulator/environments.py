@@ -5,7 +5,7 @@ explicitly with the seed it must have.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from stepstream_trainer.config import EnvironmentConfig
 from stepstream_trainer.rows import Array, Spaces
 
 Mask = NDArray[np.bool_]
+
+ANY_EPISODE: Final = -1
+"""In a seed's place: whatever episode is next."""
 
 
 class EnvironmentRefusedError(Exception):
@@ -39,9 +42,15 @@ class EnvironmentBatch(Protocol):
     """n environments of one kind."""
 
     spaces: Spaces
+    episodes_per_seed: int
+    """Episodes that follow from one seed, if only their number is told, and not how they were played."""
 
-    def reset(self, mask: Mask, seeds: NDArray[np.int64]) -> Array:
-        """Begin the episodes of `seeds` [k] in the k environments of `mask` [n]. Gives all observations [n, *shape]."""
+    def reset(self, mask: Mask, seeds: NDArray[np.int64], numbers: NDArray[np.int64] | int = 0) -> Array:
+        """Begin episodes in the k environments of `mask` [n]; the first call must be for all of them.
+
+        Begun are the `numbers`-th [k] episodes, 0 to `episodes_per_seed` - 1, after a reset with `seeds` [k], each of
+        which may be ANY_EPISODE. Gives all observations [n, *shape].
+        """
 
     def step(self, action: NDArray[np.int32]) -> Step:
         """One action [n] each. Environments whose episode has ended must have been reset."""

@@ -15,12 +15,9 @@ from numpy.typing import NDArray
 from stepstream_trainer.logs import get_log
 from stepstream_trainer.rows import LIFE_LOST, RESTART, START, TERMINATED, TRUNCATED, VACANT, Rows
 from stepstream_trainer.seeding import episode_seed
-from stepstream_trainer.simulator.environments import EnvironmentBatch, Mask
+from stepstream_trainer.simulator.environments import ANY_EPISODE, EnvironmentBatch, Mask
 
 _log = get_log("episodes")
-
-_IDLE_SEED = 0
-"""Of episodes that nobody sees: environments of a batch step together, so those of vacant lanes play, too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +54,8 @@ class LeasedEpisodes:
         """Lanes whose latest row is their last."""
         self._reward = np.zeros(n, np.float32)
         self._flags = np.zeros(n, np.uint8)
-        self._observation = batch.reset(np.ones(n, np.bool_), np.full(n, _IDLE_SEED, np.int64))
+        # With the seeds alone, which is the longer part of a reset, and which all lanes do at once.
+        self._observation = batch.reset(np.ones(n, np.bool_), np.array([self._seeded(lane)[0] for lane in range(n)]))
         self._last_observation = self._observation
         """What the latest step led to, before any reset."""
 
@@ -132,11 +130,15 @@ class LeasedEpisodes:
             _log.error("rebuilt_differently", slots=slots, hint="set spec.environment.deterministic to false")
 
     def _reset(self, lanes: Mask) -> None:
-        seeds = [self._seed(lane) if self._live[lane] else _IDLE_SEED for lane in _indices(lanes)]
-        self._observation = self._batch.reset(lanes, np.array(seeds, np.int64))
+        """Environments of a batch step together, so those of vacant lanes play, too: any episode does for them."""
+        seeded = [self._seeded(lane) if self._live[lane] else (ANY_EPISODE, 0) for lane in _indices(lanes)]
+        seeds, numbers = np.array(seeded, np.int64).T
+        self._observation = self._batch.reset(lanes, seeds, numbers)
 
-    def _seed(self, lane: int) -> int:
-        return episode_seed(self._job_seed, self._starts[lane].global_slot, self._episode[lane])
+    def _seeded(self, lane: int) -> tuple[int, int]:
+        """The seed that the lane's episode follows from, and its number after that seed."""
+        number_of_seed, number = divmod(self._episode[lane], self._batch.episodes_per_seed)
+        return episode_seed(self._job_seed, self._starts[lane].global_slot, number_of_seed), number
 
     def _rows(self) -> Rows:
         return Rows(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stepstream_trainer.config import EnvironmentConfig
 from stepstream_trainer.rows import Array, Spaces
-from stepstream_trainer.simulator.environments import EnvironmentRefusedError, Mask, Step
+from stepstream_trainer.simulator.environments import ANY_EPISODE, EnvironmentRefusedError, Mask, Step
 
 SUPPORTED: Final = "supported are Box and Discrete observations with Discrete actions"
 
@@ -20,7 +20,9 @@ Maker = Callable[[], gymnasium.Env[Any, Any]]
 
 
 class GymnasiumBatch:
-    """n environments, stepped one after another."""
+    """n environments, stepped one after another. Each episode has a seed of its own."""
+
+    episodes_per_seed = 1
 
     def __init__(self, config: EnvironmentConfig, size: int) -> None:
         """Raises EnvironmentRefusedError when the environment cannot be made, or its spaces are not supported."""
@@ -35,10 +37,11 @@ class GymnasiumBatch:
         self._no_life_lost = np.zeros(size, np.bool_)
         self._begun = False
 
-    def reset(self, mask: Mask, seeds: NDArray[np.int64]) -> Array:
+    def reset(self, mask: Mask, seeds: NDArray[np.int64], numbers: NDArray[np.int64] | int = 0) -> Array:
+        assert not np.any(numbers)
         all_seeds: list[int | None] = [None] * len(mask)
-        for index, seed in zip(np.flatnonzero(mask), seeds, strict=True):
-            all_seeds[index] = int(seed)
+        for index, seed in zip(np.flatnonzero(mask), seeds.tolist(), strict=True):
+            all_seeds[index] = None if seed == ANY_EPISODE else seed
         options = {"reset_mask": mask.copy()} if self._begun else None
         self._begun = True  # the first reset must be of all environments
         observation, _ = self._batch.reset(seed=all_seeds, options=options)
