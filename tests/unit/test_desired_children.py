@@ -110,6 +110,13 @@ def test_only_failures_that_are_nobody_elses_fault_count() -> None:
     assert policy[1]["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
 
 
+def test_a_learners_idle_threads_leave_the_cores_to_the_emulators_unless_the_job_says_otherwise() -> None:
+    name, count = contract.SPIN
+    template = {"spec": {"containers": [{"name": "learner", "env": [{"name": name, "value": "1"}]}]}}
+    for job, expected in [(make_job(), count), (make_job({"learners": {"template": template}}), "1")]:
+        assert process(workload(local_children(job), LEARNER), pod_name="l").environment[name] == expected
+
+
 def test_simulators_dial_a_host_name_that_outlives_attempts() -> None:
     environment = {item["name"]: item.get("value") for item in container(make_job(), SIMULATOR)["env"]}
     assert environment[contract.LEARNER] == "dns:///pong-learner-0.pong-learner.games.svc:7070"

@@ -22,6 +22,7 @@ def learner_container(job: TrainingJob, attempt: int, placement: Placement) -> C
         _value(contract.WORLD_SIZE, str(job.spec.learners.replicas)),
         _value(contract.ATTEMPT, str(attempt)),
         _value(contract.LISTEN, placement.listen),
+        _value(*contract.SPIN),
         _value(contract.HTTP, placement.learner_http),
         _value(contract.FINAL_STATUS, placement.final_status),
         *_tls(placement),
