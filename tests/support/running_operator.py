@@ -95,7 +95,7 @@ def learner_status(**changes: Any) -> dict[str, Any]:
         "percent": 62,
         "estimatedRemainingSeconds": 190,
         "phaseSeconds": {},
-        "slots": {"total": 64, "leased": 64},
+        "slots": {"total": 64, "leased": 64, "rebuilding": 0},
         "simulators": 2,
         "waiting": {"learnerFraction": 0.02, "simulatorFraction": 0.5},
         "checkpoint": {

@@ -99,10 +99,11 @@ def test_slots_of_a_lost_stream_are_rebuilt_by_the_next() -> None:
     desk.leasing.end(lost)
     successor = desk.offer("a", 2)
     assert [len(start.actions) for start in successor.starts] == [4] * 4
-    assert desk.counts.replayed_steps == 4
+    assert desk.counts.replayed_steps == desk.leasing.rebuilding() == 4
     with pytest.raises(StreamOverError):
         desk.bring(lost, 0, 0, 0, 0)
     desk.bring(successor, 0, 0, 0, 0)
+    assert desk.leasing.rebuilding() == 0
     assert desk.slots.wait_group(0, 0.0)
 
 

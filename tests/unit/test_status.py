@@ -108,6 +108,15 @@ def test_a_failed_checkpoint_is_counted_and_the_last_whole_one_stays() -> None:
     assert status.snapshot()["message"] == ""
 
 
+def test_slots_that_are_being_rebuilt_are_told_while_nothing_else_happens() -> None:
+    status = make_status(Clock())
+    status.advance(Progress(slots_total=16, slots_leased=16, slots_rebuilding=16))
+    assert status.snapshot()["message"] == "simulators replay the episodes of 16 slots"
+    assert status.snapshot()["slots"] == {"total": 16, "leased": 16, "rebuilding": 16}
+    status.advance(Progress(slots_total=16, slots_leased=16))
+    assert status.snapshot()["message"] == ""
+
+
 def test_a_loop_that_stands_still_is_unhealthy_and_one_that_waits_is_not() -> None:
     clock = Clock()
     status = make_status(clock)

@@ -66,9 +66,10 @@ class IngestMetrics(LeaseMetrics, Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Service:
-    """How the slots are served: how many are, and by how many simulators."""
+    """How the slots are served: how many are, how many of these are being rebuilt, and by how many simulators."""
 
     leased: int
+    rebuilding: int
     simulators: int
 
 
@@ -113,7 +114,8 @@ class StreamServer(stream_pb2_grpc.SimulatorStreamServicer):
     def service(self) -> Service:
         """Any thread."""
         leased, simulators = self._leasing.stands() if self._leasing else (0, 0)
-        return Service(leased=leased, simulators=simulators)
+        rebuilding = self._leasing.rebuilding() if self._leasing else 0
+        return Service(leased=leased, rebuilding=rebuilding, simulators=simulators)
 
     def slots(self, timeout_seconds: float) -> Slots | None:
         """The slots, made once the first simulator has said what its environments are like; None before."""

@@ -53,6 +53,8 @@ class Stream:
     cancel: Callable[[], object]
     lanes: Lanes | None = None
     starts: Sequence[LaneStart] = ()
+    rebuilding: int = 0
+    """Slots whose episodes the simulator replays before it brings its first rows."""
     rows_due: float = math.inf
     """Monotonic seconds by which the simulator must have answered."""
     waits_since: float = math.nan
@@ -105,6 +107,11 @@ class Leasing:
         with self._lock:
             return self._table.num_leased, self._table.num_simulators
 
+    def rebuilding(self) -> int:
+        """Slots whose episodes are being replayed."""
+        with self._lock:
+            return sum(stream.rebuilding for stream in self._streams.values())
+
     def offer(self, simulator: str, incarnation: int, cancel: Callable[[], object]) -> Stream:
         """A stream offers itself; `cancel` ends it from outside. Raises StaleIncarnationError, StreamOverError."""
         with self._lock:
@@ -137,6 +144,7 @@ class Leasing:
             raise StreamOverError
         with self._lock:
             stream.rows_due, stream.waits_since = math.inf, self._clock()
+            stream.rebuilding = 0
             for slot in self._slots.finish_rows(stream.lanes, copied):
                 self._pass_on(stream, slot)
         if copied.differing:
@@ -205,6 +213,7 @@ class Leasing:
         stream.lanes, stream.starts = self._slots.open_lanes(grant.group, grant.slots, later)
         lengths = [len(start.actions) // 4 for start in stream.starts]
         stream.rows_due = self._clock() + ROWS_SECONDS + max(lengths) * REPLAY_SECONDS_A_STEP
+        stream.rebuilding = sum(length > 0 for length in lengths)
         self._metrics.replayed(sum(lengths))
         _log.info("leased", simulator=stream.simulator, group=grant.group, slots=len(grant.slots), replay=sum(lengths))
 

@@ -116,6 +116,7 @@ class Reporter:
                 phase_seconds=dict(totals.phase_seconds),
                 slots_total=self._num_slots,
                 slots_leased=service.leased,
+                slots_rebuilding=service.rebuilding,
                 simulators=service.simulators,
                 slot_wait_seconds=totals.slot_wait_seconds,
             )

@@ -55,6 +55,7 @@ class Progress:
     slot_wait_seconds: float = 0.0  # summed over slots: stood still because their simulators waited for actions
     slots_total: int = 0
     slots_leased: int = 0
+    slots_rebuilding: int = 0  # of those leased: their simulators replay the episodes that others began
     simulators: int = 0
 
 
@@ -164,7 +165,7 @@ class LearnerStatus:
                 "rank": self._identity.rank,
                 "mode": self._identity.mode,
                 "phase": self._phase.value,
-                "message": self._checkpoint_problem or self._message,
+                "message": self._checkpoint_problem or self._message or self._rebuilding(),
                 **self._counters(),
                 **self._forecast(),
                 **self._surroundings(),
@@ -199,13 +200,21 @@ class LearnerStatus:
         progress = self._progress
         return {
             "phaseSeconds": {phase.value: progress.phase_seconds.get(phase, 0.0) for phase in LoopPhase},
-            "slots": {"total": progress.slots_total, "leased": progress.slots_leased},
+            "slots": {
+                "total": progress.slots_total,
+                "leased": progress.slots_leased,
+                "rebuilding": progress.slots_rebuilding,
+            },
             "simulators": progress.simulators,
             "waiting": {
                 "learnerFraction": self._rate(lambda sample: sample.wait_seconds),
                 "simulatorFraction": self._simulators_wait(),
             },
         }
+
+    def _rebuilding(self) -> str:
+        count = self._progress.slots_rebuilding
+        return f"simulators replay the episodes of {count} slots" if count else ""
 
     def _simulators_wait(self) -> float | None:
         """Fraction of the leased slots' time; None before there are any."""
