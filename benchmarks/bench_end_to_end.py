@@ -16,10 +16,12 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.measuring import ROOT, MeasurementFailed, leave_on_sigterm, measure
 from benchmarks.peers.environment import interpreter
+from benchmarks.quiet import Attempt, quietest
 from benchmarks.record import Cell, Record, Table, describe_machine
 from benchmarks.settings import SETTINGS
 from benchmarks.timeline import Window
@@ -70,7 +72,7 @@ def programs(peers: Path, *, all_variants: bool) -> tuple[Program, ...]:
     return (*usual, *others) if all_variants else usual
 
 
-Rates = dict[Case, dict[str, list[float]]]
+Rates = dict[Case, dict[str, list[Attempt[float]]]]
 """Steps a second of every round, by case and by program (the command's words tell variants apart)."""
 Bounds = dict[Case, list[dict[str, float]]]
 
@@ -81,25 +83,31 @@ def run_round(cases: Iterable[Case], candidates: Sequence[Program], window: Wind
         for program in candidates:
             words = " ".join(str(word) for word in program.command[2:])
             try:
-                found = measure([*program.command, *case.arguments], window, limit_seconds=LIMIT_SECONDS)
+                command = [*program.command, *case.arguments]
+                attempt = quietest(partial(measure, command, window, limit_seconds=LIMIT_SECONDS))
             except MeasurementFailed as failure:
                 print(f"{case}: {program.name} ({words}) could not be measured: {failure}", file=sys.stderr)
                 continue
-            rates[case].setdefault(f"{program.name}|{words}", []).append(found)
-            print(f"{case}: {program.name} ({words}): {found:,.0f} steps/s", flush=True)
+            rates[case].setdefault(f"{program.name}|{words}", []).append(attempt)
+            print(f"{case}: {program.name} ({words}): {_rate(attempt)} steps/s", flush=True)
 
 
 def measure_bound(case: Case, seconds: float) -> dict[str, float]:
     """benchmarks.bound in a process of its own, as a learner has."""
     command = [sys.executable, "-m", "benchmarks.bound", *case.arguments, "--seconds", str(seconds)]
-    found: dict[str, float] = json.loads(subprocess.check_output(command, cwd=ROOT))
-    print(f"{case}: bound {found['steps_per_second']:,.0f} steps/s", flush=True)
+    attempt = quietest(lambda: json.loads(subprocess.check_output(command, cwd=ROOT)))
+    found: dict[str, float] = {**attempt.found, "stolen": attempt.stolen}
+    print(f"{case}: bound {found['steps_per_second']:,.0f} steps/s, {attempt.stolen:.0%} stolen", flush=True)
     return found
 
 
-def best(rates: Mapping[str, Sequence[float]], name: str) -> float | None:
+def best(rates: Mapping[str, Sequence[Attempt[float]]], name: str) -> float | None:
     """The highest median among a program's variants; None where none could be measured."""
-    medians = [statistics.median(found) for words, found in rates.items() if words.startswith(f"{name}|")]
+    medians = [
+        statistics.median(attempt.found for attempt in attempts)
+        for words, attempts in rates.items()
+        if words.startswith(f"{name}|")
+    ]
     return max(medians, default=None)
 
 
@@ -113,7 +121,7 @@ def end_to_end_table(rates: Rates, bounds: Bounds) -> Table:
 
 
 def _end_to_end_row(
-    case: Case, rates: Mapping[str, Sequence[float]], bounds: Sequence[Mapping[str, float]]
+    case: Case, rates: Mapping[str, Sequence[Attempt[float]]], bounds: Sequence[Mapping[str, float]]
 ) -> Iterator[Cell]:
     ours, sb3, rl_games = (best(rates, name) for name in (STEPSTREAM, SB3, RL_GAMES))
     bound = statistics.median(found["steps_per_second"] for found in bounds) if bounds else None
@@ -127,7 +135,7 @@ def _ratio(ours: float | None, other: float | None) -> float | None:
 
 
 def bound_table(bounds: Bounds) -> Table:
-    parts = ("emulation", "inference", "training", "epochs", "steps_per_second")
+    parts = ("emulation", "inference", "training", "epochs", "steps_per_second", "stolen")
     return Table(
         title="The bound: each part alone on all cores (1 / (1/emulation + 1/inference + epochs/training))",
         header=(
@@ -137,6 +145,7 @@ def bound_table(bounds: Bounds) -> Table:
             "training, samples/s",
             "epochs",
             "bound, steps/s",
+            "stolen, fraction",
         ),
         rows=[
             (str(case), *(statistics.median(each[part] for each in found) for part in parts))
@@ -148,11 +157,15 @@ def bound_table(bounds: Bounds) -> Table:
 def rounds_table(rates: Rates) -> Table:
     """Every single measurement, so that the scatter is seen."""
     rows = [
-        (str(case), words.replace("|", ": "), ", ".join(f"{rate:,.0f}" for rate in found))
+        (str(case), words.replace("|", ": "), ", ".join(map(_rate, attempts)))
         for case, measured in rates.items()
-        for words, found in measured.items()
+        for words, attempts in measured.items()
     ]
     return Table(title="Every round", header=("case", "program", "steps/s"), rows=rows)
+
+
+def _rate(attempt: Attempt[float]) -> str:
+    return f"{attempt.found:,.0f} ({attempt.stolen:.0%} stolen)"
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -200,6 +213,8 @@ def main() -> int:
             "Agent steps; frames are four times as many. Medians over the rounds; of a peer's variants the fastest.",
             "Stepstream: a learner and a simulator process over gRPC, metrics and history on; its default precision "
             "for this machine. Peers: their own default precision (float32), rl_games with its torch.compile.",
+            "Stolen: what the machine's host gave to others meanwhile. What was much disturbed was measured again, "
+            "four times at most, and the quietest attempt counts.",
         ),
     )
     print(f"\n{record.markdown()}")
