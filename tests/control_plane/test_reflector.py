@@ -82,6 +82,7 @@ def test_what_lacks_the_label_is_never_seen(follower: Follower, admin: Client, n
     admin.create(CONFIG_MAPS, namespace, config_map("other") | {"metadata": {"name": "other"}})
     admin.create(CONFIG_MAPS, namespace, config_map("mine", "1"))
     holds(follower, {"mine": "1"})
+    assert (namespace, "other") not in follower.told
 
 
 def test_changes_and_deletions_arrive_by_watch_alone(

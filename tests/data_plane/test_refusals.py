@@ -182,4 +182,12 @@ def test_an_address_that_does_not_exist_is_said_before_anything_starts(tmp_path:
 def test_the_socket_of_a_killed_learner_is_taken_over(tmp_path: Path, counts: Counts) -> None:
     with socket.socket(socket.AF_UNIX) as left_behind:
         left_behind.bind(f"{tmp_path}/s")
-    listen(f"unix:{tmp_path}/s", counts).stop(job_over=False)
+    assert not answers(f"{tmp_path}/s")
+    server = listen(f"unix:{tmp_path}/s", counts)
+    assert answers(f"{tmp_path}/s")
+    server.stop(job_over=False)
+
+
+def answers(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as caller:
+        return caller.connect_ex(path) == 0

@@ -29,8 +29,10 @@ def certificate(files: dict[str, str], name: str) -> x509.Certificate:
 
 def test_both_roles_are_vouched_for_by_the_jobs_own_authority() -> None:
     files = data()
+    authority = certificate(files, "ca.crt")
     for role in ("learner", "simulator"):
-        certificate(files, f"{role}.crt").verify_directly_issued_by(certificate(files, "ca.crt"))
+        assert certificate(files, f"{role}.crt").issuer == authority.subject
+        certificate(files, f"{role}.crt").verify_directly_issued_by(authority)
 
 
 def test_another_jobs_certificate_is_not_vouched_for() -> None:

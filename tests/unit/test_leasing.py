@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stepstream_trainer.learner.leases import LeaseTable
-from stepstream_trainer.learner.leasing import ROWS_SECONDS, Leasing, Stream, StreamOverError, Turn
+from stepstream_trainer.learner.leasing import ROWS_SECONDS, Leasing, Service, Stream, StreamOverError, Turn
 from stepstream_trainer.learner.slots import Slots
 from stepstream_trainer.rows import START, TERMINATED, VACANT, Rows, Spaces
 from tests.support.data_plane import Counts
@@ -74,7 +74,7 @@ def test_a_slot_is_released_by_one_and_adopted_by_the_other_in_the_same_turn() -
     desk.bring(donor, 0, 0, VACANT, 0)
     desk.bring(receiver, 0, VACANT)
     assert desk.slots.wait_group(0, 0.0)
-    assert desk.leasing.stands() == (4, 2)
+    assert desk.leasing.service() == Service(leased=4, simulators=2)
 
 
 def test_an_episode_that_ended_before_the_release_was_told_is_followed_by_another_one_here() -> None:
@@ -99,11 +99,11 @@ def test_slots_of_a_lost_stream_are_rebuilt_by_the_next() -> None:
     desk.leasing.end(lost)
     successor = desk.offer("a", 2)
     assert [len(start.actions) for start in successor.starts] == [4] * 4
-    assert desk.counts.replayed_steps == desk.leasing.rebuilding() == 4
+    assert desk.counts.replayed_steps == desk.leasing.service().rebuilding == 4
     with pytest.raises(StreamOverError):
         desk.bring(lost, 0, 0, 0, 0)
     desk.bring(successor, 0, 0, 0, 0)
-    assert desk.leasing.rebuilding() == 0
+    assert desk.leasing.service().rebuilding == 0
     assert desk.slots.wait_group(0, 0.0)
 
 
@@ -126,7 +126,7 @@ def test_a_simulator_that_hangs_loses_its_slots() -> None:
     desk.now = ROWS_SECONDS + 1.0
     desk.leasing.look()
     assert desk.cancelled == ["a"]
-    assert desk.leasing.stands() == (0, 0)
+    assert desk.leasing.service() == Service()
     with pytest.raises(StreamOverError):
         desk.leasing.wait_turn(hanging, 0.0)
 

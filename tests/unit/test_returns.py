@@ -30,7 +30,7 @@ def numpy_of(tensor: torch.Tensor) -> Array:
     return tensor.numpy().astype(np.float64)
 
 
-def close(actual: torch.Tensor, expected: Array) -> None:
+def assert_close(actual: torch.Tensor, expected: Array) -> None:
     np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -56,7 +56,7 @@ def test_gae_is_the_papers_sum(batch: RolloutBatch, discount: float, gae_lambda:
             advantage = delta + discount * gae_lambda * advantage * goes_on
             expected[t, b] = advantage
 
-    close(gae(batch, discount=discount, gae_lambda=gae_lambda), expected)
+    assert_close(gae(batch, discount=discount, gae_lambda=gae_lambda), expected)
 
 
 @given(batch=batches, discount=fractions)
@@ -75,7 +75,7 @@ def test_n_step_returns_are_the_papers_sum(batch: RolloutBatch, discount: float)
                     break
             expected[start, b] = total
 
-    close(n_step_returns(batch, discount=discount), expected)
+    assert_close(n_step_returns(batch, discount=discount), expected)
 
 
 @given(batch=batches, discount=fractions, seed=st.integers(0, 1000), max_c=st.floats(0.1, 2))
@@ -96,8 +96,8 @@ def test_vtrace_is_the_papers_sum(batch: RolloutBatch, discount: float, seed: in
             target[t, b] = value[t, b] + correction
 
     actual_target, actual_advantage = vtrace(batch, log_ratio, discount=discount, max_c=max_c)
-    close(actual_target, target)
-    close(actual_advantage, advantage)
+    assert_close(actual_target, target)
+    assert_close(actual_advantage, advantage)
 
 
 @given(batch=batches, discount=fractions)

@@ -36,8 +36,8 @@ LISTEN: Final = "STEPSTREAM_LISTEN"
 """Where a learner takes streams: `0.0.0.0:7070` or `unix:/path`."""
 
 SPIN: Final = ("GOMP_SPINCOUNT", "15000")
-"""How often torch's idle threads (libgomp's) look for work before they sleep: for half a millisecond or so, which spans
-the gaps within a forward pass. By default they look for ten times that, on cores that the emulators need."""
+"""How often torch's idle threads (libgomp's) look for work before they sleep: for a fraction of a millisecond, which
+spans the gaps within a forward pass. By default twenty times as often: for 5 to 7 ms, on cores that emulators need."""
 
 LEARNER: Final = "STEPSTREAM_LEARNER"
 """gRPC target that a simulator dials: `dns:///host:7070` or `unix:/path`."""

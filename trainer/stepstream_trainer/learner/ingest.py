@@ -14,7 +14,6 @@ messages, and the learner holds one batch a stream at most.
 import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
@@ -26,7 +25,7 @@ from stepstream_trainer.channel import HEARTBEAT_SECONDS, SERVER_OPTIONS
 from stepstream_trainer.config import TrainerConfig
 from stepstream_trainer.http import CannotListenError, remove_stale_socket
 from stepstream_trainer.learner.leases import LeaseTable, StaleIncarnationError
-from stepstream_trainer.learner.leasing import LeaseMetrics, Leasing, Stream, StreamOverError
+from stepstream_trainer.learner.leasing import LeaseMetrics, Leasing, Service, Stream, StreamOverError
 from stepstream_trainer.learner.messages import (
     HEARTBEAT,
     JOB_OVER,
@@ -62,15 +61,6 @@ class IngestMetrics(LeaseMetrics, Protocol):
     """What ingest reports; any thread."""
 
     def stream_refused(self, reason: str) -> None: ...
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Service:
-    """How the slots are served: how many are, how many of these are being rebuilt, and by how many simulators."""
-
-    leased: int
-    rebuilding: int
-    simulators: int
 
 
 class StreamServer(stream_pb2_grpc.SimulatorStreamServicer):
@@ -113,9 +103,7 @@ class StreamServer(stream_pb2_grpc.SimulatorStreamServicer):
 
     def service(self) -> Service:
         """Any thread."""
-        leased, simulators = self._leasing.stands() if self._leasing else (0, 0)
-        rebuilding = self._leasing.rebuilding() if self._leasing else 0
-        return Service(leased=leased, rebuilding=rebuilding, simulators=simulators)
+        return self._leasing.service() if self._leasing else Service()
 
     def slots(self, timeout_seconds: float) -> Slots | None:
         """The slots, made once the first simulator has said what its environments are like; None before."""

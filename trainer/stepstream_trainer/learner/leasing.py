@@ -71,6 +71,15 @@ class Turn:
     """Slots to let go at their episodes' ends."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Service:
+    """How the slots are served: how many are, how many of these are being rebuilt, and by how many simulators."""
+
+    leased: int = 0
+    rebuilding: int = 0
+    simulators: int = 0
+
+
 class Leasing:
     """Every method is for any thread, save where it says the stream's."""
 
@@ -102,15 +111,14 @@ class Leasing:
         with self._lock:
             self._table.expected = simulators
 
-    def stands(self) -> tuple[int, int]:
-        """Slots that are served, and simulators that are there."""
+    def service(self) -> Service:
+        """How the slots are served now."""
         with self._lock:
-            return self._table.num_leased, self._table.num_simulators
-
-    def rebuilding(self) -> int:
-        """Slots whose episodes are being replayed."""
-        with self._lock:
-            return sum(stream.rebuilding for stream in self._streams.values())
+            return Service(
+                leased=self._table.num_leased,
+                rebuilding=sum(stream.rebuilding for stream in self._streams.values()),
+                simulators=self._table.num_simulators,
+            )
 
     def offer(self, simulator: str, incarnation: int, cancel: Callable[[], object]) -> Stream:
         """A stream offers itself; `cancel` ends it from outside. Raises StaleIncarnationError, StreamOverError."""

@@ -11,7 +11,7 @@ from stepstream_trainer.learner.checkpoint import Manifest
 from stepstream_trainer.learner.episodes import EpisodeTracker
 from stepstream_trainer.learner.evaluations import Evaluated
 from stepstream_trainer.learner.event_log import EventLog
-from stepstream_trainer.learner.ingest import Service
+from stepstream_trainer.learner.leasing import Service
 from stepstream_trainer.learner.metrics import LearnerMetrics
 from stepstream_trainer.learner.sampling import Interrupted
 from stepstream_trainer.learner.status import LearnerStatus, Progress

@@ -20,7 +20,7 @@ ID_PATTERN: Final = re.compile(r"^ALE/([A-Za-z0-9]+)-v5$")
 SUPPORTED_KWARGS: Final = ("full_action_space",)
 
 EPISODES_PER_SEED: Final = 32
-"""A reset with a seed makes ale-py load the game anew, which takes as long as 500 steps; one without takes 25."""
+"""A reset with a seed makes ale-py load the game anew, which takes as long as some 350 steps; one without takes 15."""
 
 
 class AtariBatch:

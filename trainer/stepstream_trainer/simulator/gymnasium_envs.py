@@ -35,16 +35,13 @@ class GymnasiumBatch:
         self._first_action = int(actions.start) if isinstance(actions, Discrete) else 0
         self._first_category = int(observations.start) if isinstance(observations, Discrete) else 0
         self._no_life_lost = np.zeros(size, np.bool_)
-        self._begun = False
 
     def reset(self, mask: Mask, seeds: NDArray[np.int64], numbers: NDArray[np.int64] | int = 0) -> Array:
         assert not np.any(numbers)
         all_seeds: list[int | None] = [None] * len(mask)
         for index, seed in zip(np.flatnonzero(mask), seeds.tolist(), strict=True):
             all_seeds[index] = None if seed == ANY_EPISODE else seed
-        options = {"reset_mask": mask.copy()} if self._begun else None
-        self._begun = True  # the first reset must be of all environments
-        observation, _ = self._batch.reset(seed=all_seeds, options=options)
+        observation, _ = self._batch.reset(seed=all_seeds, options={"reset_mask": mask.copy()})
         return self._sent(observation)
 
     def step(self, action: NDArray[np.int32]) -> Step:
