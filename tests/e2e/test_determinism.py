@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from stepstream_trainer.config import TrainerConfig, contract, parse
+from tests.support.certificates import mount, new_certificates
 from tests.support.job_processes import JobProcesses, job_processes
 
 CARTPOLE = {
@@ -56,6 +57,16 @@ def test_four_simulators_give_the_parameters_of_one(undisturbed: tuple[TrainerCo
     with job_processes(config, tmp_path) as job:
         job.start_learner()
         job.start_simulators(*FOUR)
+        assert job.finish() == expected
+
+
+def test_certificates_change_nothing(undisturbed: tuple[TrainerConfig, str], tmp_path: Path) -> None:
+    config, expected = undisturbed
+    with job_processes(config, tmp_path / "run", mount(new_certificates(), tmp_path / "tls")) as job:
+        job.start_learner()
+        job.start_simulators(*FOUR)
+        reach(job, config.total_steps // 3)
+        job.restart_simulator("a")
         assert job.finish() == expected
 
 

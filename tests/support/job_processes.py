@@ -11,13 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 from stepstream_trainer.config import TrainerConfig, contract, dump
+from tests.support.daemons import free_ports
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 """Tests share their processors with each other; threads that wait for one another at barriers would only wait."""
@@ -29,10 +30,15 @@ PATIENCE_SECONDS = 240.0
 class JobProcesses:
     """Starts the processes of one job. Everything they write lies under `directory`."""
 
-    def __init__(self, config: TrainerConfig, directory: Path, sockets: Path) -> None:
+    def __init__(
+        self, config: TrainerConfig, directory: Path, sockets: Path, certificates: Mapping[str, Path] | None = None
+    ) -> None:
+        """With `certificates`, a directory for each role, streams take TCP and TLS as in a cluster."""
         self.config = config
         self.directory = directory
         self._sockets = sockets
+        self._certificates = certificates or {}
+        self._stream_address = f"127.0.0.1:{free_ports(1)[0]}" if certificates else f"unix:{sockets}/learner"
         self._config_path = directory / "job.json"
         directory.mkdir(parents=True, exist_ok=True)
         self._config_path.write_text(dump(config))
@@ -50,6 +56,7 @@ class JobProcesses:
                 contract.ATTEMPT: str(self._attempt),
                 contract.LISTEN: self._stream_address,
                 contract.HTTP: f"unix:{self._sockets}/http",
+                **self._tls("learner"),
             },
         )
         return self.learner
@@ -63,6 +70,7 @@ class JobProcesses:
                     contract.SIMULATOR: name,
                     contract.LEARNER: self._stream_address,
                     contract.HTTP: f"unix:{self._sockets}/{name}",
+                    **self._tls("simulator"),
                 },
             )
 
@@ -125,9 +133,8 @@ class JobProcesses:
             if process is not None and process.poll() is None:
                 self.kill(process)
 
-    @property
-    def _stream_address(self) -> str:
-        return f"unix:{self._sockets}/learner"
+    def _tls(self, role: str) -> dict[str, str]:
+        return {contract.TLS_DIR: str(self._certificates[role])} if self._certificates else {}
 
     def _start(self, name: str, command: tuple[str, ...], variables: dict[str, str]) -> subprocess.Popen[bytes]:
         with (self.directory / f"{name}.log").open("ab") as log:
@@ -141,10 +148,12 @@ class JobProcesses:
 
 
 @contextmanager
-def job_processes(config: TrainerConfig, directory: Path) -> Iterator[JobProcesses]:
+def job_processes(
+    config: TrainerConfig, directory: Path, certificates: Mapping[str, Path] | None = None
+) -> Iterator[JobProcesses]:
     """Socket paths are limited to 107 bytes, so the sockets lie in a short directory of their own."""
     with tempfile.TemporaryDirectory(prefix="st-") as sockets:
-        job = JobProcesses(config, directory, Path(sockets))
+        job = JobProcesses(config, directory, Path(sockets), certificates)
         try:
             yield job
         finally:

@@ -10,7 +10,6 @@ from cryptography.exceptions import InvalidSignature
 from stepstream_operator.controller.certificates import (
     LIFETIME,
     RENEW_BEFORE,
-    Names,
     certificate_data,
     expires_at,
     must_renew,
@@ -20,7 +19,7 @@ NOW = datetime(2031, 5, 1, tzinfo=UTC)
 
 
 def data(job: str = "a", previous: dict[str, str] | None = None) -> dict[str, str]:
-    return certificate_data(Names(job_uid=job, learner_hosts=("*.pong-learner.ns.svc",)), NOW, previous or {})
+    return certificate_data(job, NOW, previous or {})
 
 
 def certificate(files: dict[str, str], name: str) -> x509.Certificate:

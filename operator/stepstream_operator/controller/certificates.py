@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from stepstream_trainer.config.contract import TLS_LEARNER
+
 # Longer than most runs; a leaked key is of no use for longer than a quarter.
 LIFETIME = datetime.timedelta(days=90)
 # A kubelet carries a changed Secret into pods within minutes; a month leaves ample time for an operator that is down.
@@ -26,15 +28,7 @@ RENEW_BEFORE = datetime.timedelta(days=30)
 AUTHORITY_LIFETIME = datetime.timedelta(days=3650)
 # Clocks of nodes differ.
 BACKDATED = datetime.timedelta(hours=1)
-LEAVES = ("learner", "simulator")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Names:
-    """Whom the certificates are for. Hosts are DNS names of the learners' Service and of each learner."""
-
-    job_uid: str
-    learner_hosts: tuple[str, ...]
+LEAVES = (TLS_LEARNER, "simulator")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,18 +54,18 @@ class Authority:
             return None
         return cls(certificate=certificate, key=key) if isinstance(key, ec.EllipticCurvePrivateKey) else None
 
-    def issue(self, role: str, hosts: tuple[str, ...], now: datetime.datetime) -> dict[str, str]:
+    def issue(self, role: str, now: datetime.datetime) -> dict[str, str]:
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _leaf(role, hosts, key, self.certificate.subject, now)
+        builder = _leaf(role, key, self.certificate.subject, now)
         return {f"{role}.crt": _pem(builder.sign(self.key, hashes.SHA256())), f"{role}.key": _pem_key(key)}
 
 
-def certificate_data(names: Names, now: datetime.datetime, previous: Mapping[str, str]) -> dict[str, str]:
+def certificate_data(job_uid: str, now: datetime.datetime, previous: Mapping[str, str]) -> dict[str, str]:
     """A Secret's `data`: ca.crt and ca.key, kept from `previous` where it has them, and fresh files of both roles."""
-    authority = Authority.read(previous) or Authority.new(names.job_uid, now)
+    authority = Authority.read(previous) or Authority.new(job_uid, now)
     files = {"ca.crt": _pem(authority.certificate), "ca.key": _pem_key(authority.key)}
-    files |= authority.issue("learner", names.learner_hosts, now)
-    files |= authority.issue("simulator", ("simulator",), now)
+    for role in LEAVES:
+        files |= authority.issue(role, now)
     return {name: base64.b64encode(text.encode()).decode() for name, text in files.items()}
 
 
@@ -90,10 +84,10 @@ def must_renew(secret_data: Mapping[str, str], now: datetime.datetime) -> bool:
 
 
 def _leaf(
-    role: str, hosts: tuple[str, ...], key: ec.EllipticCurvePrivateKey, issuer: x509.Name, now: datetime.datetime
+    role: str, key: ec.EllipticCurvePrivateKey, issuer: x509.Name, now: datetime.datetime
 ) -> x509.CertificateBuilder:
-    usage = ExtendedKeyUsageOID.SERVER_AUTH if role == "learner" else ExtendedKeyUsageOID.CLIENT_AUTH
-    names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
+    usage = ExtendedKeyUsageOID.SERVER_AUTH if role == TLS_LEARNER else ExtendedKeyUsageOID.CLIENT_AUTH
+    names = x509.SubjectAlternativeName([x509.DNSName(role)])  # the role, wherever its pod runs
     return (
         _builder(_name(role), issuer, key.public_key(), now, LIFETIME)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from stepstream_operator.api import TrainingJob
 from stepstream_operator.children.manifest import Manifest, manifest
-from stepstream_operator.children.names import ATTEMPT_LABEL, job_labels, learners_name, tls_secret_name
-from stepstream_operator.controller.certificates import Names, certificate_data, must_renew
+from stepstream_operator.children.names import ATTEMPT_LABEL, job_labels, tls_secret_name
+from stepstream_operator.controller.certificates import certificate_data, must_renew
 from stepstream_operator.runtime.resources import Object
 
 
@@ -18,10 +18,5 @@ def secret_to_apply(job: TrainingJob, attempt: int, found: Object | None, now: d
     if found is not None and not must_renew(data, now) and labels.items() <= found["metadata"]["labels"].items():
         return None
     child = manifest(job, "v1", "Secret", tls_secret_name(job.name), labels)
-    child["data"] = certificate_data(_names(job), now, data)
+    child["data"] = certificate_data(job.metadata.uid, now, data)
     return child
-
-
-def _names(job: TrainingJob) -> Names:
-    service = f"{learners_name(job.name)}.{job.namespace}.svc"
-    return Names(job_uid=job.metadata.uid, learner_hosts=(f"*.{service}", service))

@@ -53,3 +53,6 @@ FINAL_STATUS: Final = "STEPSTREAM_FINAL_STATUS"
 
 TLS_DIR: Final = "STEPSTREAM_TLS_DIR"
 """Directory with ca.crt, tls.crt and tls.key. Where it is set, both ends demand the other's certificate."""
+
+TLS_LEARNER: Final = "learner"
+"""The DNS name in every learner's certificate: who it is, wherever it listens. A simulator's has another."""

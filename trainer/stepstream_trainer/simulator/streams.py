@@ -15,7 +15,7 @@ from stepstream_protos.v1 import stream_pb2_grpc
 from stepstream_trainer.channel import CHANNEL_OPTIONS, SILENCE_SECONDS
 from stepstream_trainer.config import TrainerConfig
 from stepstream_trainer.rows import Rows, Spaces
-from stepstream_trainer.tls import SERVER_NAME, channel_credentials
+from stepstream_trainer.tls import channel_credentials, channel_options
 
 
 class JobOverError(Exception):
@@ -118,5 +118,5 @@ def connect(endpoint: Endpoint) -> grpc.Channel:
     """Raises OSError when a certificate cannot be read."""
     if endpoint.tls_directory is None:
         return grpc.insecure_channel(endpoint.target, CHANNEL_OPTIONS)
-    options = (*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", SERVER_NAME))
+    options = (*CHANNEL_OPTIONS, *channel_options())
     return grpc.secure_channel(endpoint.target, channel_credentials(endpoint.tls_directory), options)
