@@ -1,4 +1,4 @@
-"""The operator is killed after its k-th write, for every k of a whole life; another takes over and ends the same."""
+"""Operators are killed after their k-th write, for every k of a whole life; others take over and end the same."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from tests.support.scripted_life import Story, Successor, live
 
 pytestmark = [pytest.mark.control_plane, pytest.mark.usefixtures("installed"), pytest.mark.timeout(600)]
 AT_ONCE = 6
+SAMPLED = 5
+"""Every so manieth point of the slower sweeps; all of them with `--thorough`."""
 STALE_SECONDS = 2.0
 
 ONE_JOB_EACH = {"1": 1, "2": 1, "3": 1}
@@ -25,30 +27,45 @@ LiveThrough = Callable[..., tuple[Story, list[FaultProxy], int]]
 
 @pytest.fixture
 def live_through(admin: Client, make_proxy: MakeProxy) -> LiveThrough:
-    """A whole life in a namespace of its own; its first operator is cut off after `crash_at` writes and succeeded."""
+    """A whole life in a namespace of its own; its first operators are cut off after `crash_at` writes and succeeded.
 
-    def lived(crash_at: int | None, *, stale_seconds: float = 0.0) -> tuple[Story, list[FaultProxy], int]:
+    Two operators `fight` over a Lease; their writes to it count as any others.
+    """
+
+    def lived(
+        crash_at: int | None, *, stale_seconds: float = 0.0, fight: bool = False
+    ) -> tuple[Story, list[FaultProxy], int]:
         cluster = Cluster(admin, create_namespace(admin))
-        proxies = [make_proxy(stale_seconds)]
-        proxies[0].cut_after_writes = crash_at
+        lease = {"lease_namespace": cluster.namespace, "lease_seconds": 2.0} if fight else {}
+        proxies = [make_proxy(stale_seconds) for _ in range(1 + fight)]
+        for proxy in proxies:
+            proxy.cut_after_writes = crash_at
 
         def begin(proxy: FaultProxy | None) -> tuple[Operator, FaultProxy]:
             if proxy is None:
                 proxies.append(proxy := make_proxy(stale_seconds))
-            return start_operator(cluster, proxy), proxy
+            identity = {"identity": f"operator-{proxies.index(proxy)}"} if fight else {}
+            return start_operator(cluster, proxy, **lease, **identity), proxy
 
-        successor = Successor(proxies[0], begin)
+        successors = [Successor(proxy, begin) for proxy in proxies.copy()]
         try:
-            return live(cluster), proxies, successor.crashes
+            return live(cluster), proxies, sum(successor.crashes for successor in successors)
         finally:
-            successor.stop()
+            for successor in successors:
+                successor.stop()
             cluster.learners.close()
 
     return lived
 
 
+@pytest.fixture
+def every(request: pytest.FixtureRequest) -> int:
+    """The distance of the slower sweeps' points."""
+    return 1 if request.config.getoption("thorough") else SAMPLED
+
+
 def sweep(live_through: LiveThrough, undisturbed: Story, points: Iterable[int], **how: float) -> str:
-    """Tries every crash point; raises AssertionError for the first that ends otherwise."""
+    """Tries every crash point. Raises AssertionError naming those that end otherwise."""
 
     def attempt(crash_at: int) -> tuple[int, Story, int]:
         story, _, crashes = live_through(crash_at, **how)
@@ -71,11 +88,22 @@ def test_a_crash_after_any_write_changes_nothing(live_through: LiveThrough, caps
 
 
 def test_neither_does_one_while_every_read_is_stale(
-    live_through: LiveThrough, capsys: pytest.CaptureFixture[str]
+    live_through: LiveThrough, every: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     undisturbed, proxies, _ = live_through(None, stale_seconds=STALE_SECONDS)
     assert (undisturbed.jobs_by_attempt, undisturbed.left) == (ONE_JOB_EACH, 0)
-    points = range(1, len(proxies[0].writes) + 1, 6)
+    points = range(1, len(proxies[0].writes) + 1, every)
     said = sweep(live_through, undisturbed, points, stale_seconds=STALE_SECONDS)
     with capsys.disabled():
         print(f"\ncrash-point sweep, reads {STALE_SECONDS:.0f} s stale: {said}")
+
+
+def test_neither_does_one_of_two_that_fight_over_the_lease(
+    live_through: LiveThrough, every: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    undisturbed, proxies, _ = live_through(None, fight=True)
+    assert (undisturbed.jobs_by_attempt, undisturbed.left) == (ONE_JOB_EACH, 0)
+    points = range(1, max(len(proxy.writes) for proxy in proxies) + 1, every)
+    said = sweep(live_through, undisturbed, points, fight=True)
+    with capsys.disabled():
+        print(f"\ncrash-point sweep, two operators and a Lease: {said}")
