@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,23 @@ def test_the_api_server_takes_every_object_of_a_release_with_everything_on(helm:
     values = WITHOUT_PROMETHEUS_OPERATOR | {"priorityClassName": "", "images": {}}
     helm.run("install", "stepstream", str(CHART), "--dry-run=server", values=values)
     install(helm, values | {"nodeSelector": {}})
+
+
+@pytest.mark.parametrize(("phase", "said"), [("Succeeded", "Phase: *Succeeded"), ("Failed", "pod .* failed")])
+def test_helm_test_tells_how_the_question_to_the_operator_ended(
+    helm: Helm, admin: Client, phase: str, said: str
+) -> None:
+    install(helm)
+    with ThreadPoolExecutor(1) as pool:
+        testing = pool.submit(helm.run, "test", "stepstream", "--timeout", "60s")
+        pod = "stepstream-is-ready"
+        eventually(lambda: admin.get(PODS, helm.namespace, pod), timeout_seconds=30, what="the pod is admitted")
+        admin.merge(PODS, helm.namespace, pod, {"status": {"phase": phase}}, subresource="status")
+        try:
+            answer = testing.result()
+        except HelmFailed as failed:
+            answer = str(failed)
+    assert re.search(said, answer), answer
 
 
 def test_a_definition_that_may_go_goes_with_its_release(helm: Helm, admin: Client) -> None:

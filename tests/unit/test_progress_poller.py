@@ -50,6 +50,22 @@ def says_nothing(caller: socket.socket) -> None:
     caller.recv(1)  # until the caller has gone
 
 
+class Counting:
+    """An answer that can be changed, and how often it was given."""
+
+    def __init__(self) -> None:
+        self.answer, self.asked = status(5), 0
+
+    def __call__(self, caller: socket.socket) -> None:
+        self.asked += 1
+        caller.sendall(self.answer)
+
+    def is_asked(self, more: int) -> None:
+        """Wait for so many questions from now on."""
+        wanted = self.asked + more
+        eventually(lambda: self.asked >= wanted, timeout_seconds=10, what=f"{more} more questions")
+
+
 @contextmanager
 def learner(answer: Answer) -> Iterator[str]:
     """A server at the address given, a thread a caller."""
@@ -140,44 +156,35 @@ def test_learners_that_hang_hold_up_the_others_for_no_longer_than_their_time(pol
 
 
 def test_a_job_is_reconciled_when_its_answer_changes_and_only_then(poller: ProgressPoller, told: list[Key]) -> None:
-    job, answers = ("ns", "pong"), [status(5)]
-    asked: list[None] = []
-
-    def answer(caller: socket.socket) -> None:
-        asked.append(None)
-        caller.sendall(answers[-1])
-
-    with learner(answer) as address:
+    job, learns = ("ns", "pong"), Counting()
+    with learner(learns) as address:
         poller.follow(job, (target(job, address),))
-        eventually(lambda: len(asked) >= 4, timeout_seconds=10, what="four questions")
+        learns.is_asked(4)
         assert told == [job]
-        answers.append(status(6))
+        learns.answer = status(6)
         eventually(lambda: len(told) == 2, timeout_seconds=10, what="the change is told")
         assert steps(poller, job) == [6]
 
 
 def test_a_learner_that_falls_silent_leaves_its_last_answer(poller: ProgressPoller) -> None:
-    job, answers = ("ns", "pong"), [status(5)]
-    with learner(lambda caller: caller.sendall(answers[-1])) as address:
+    job, learns = ("ns", "pong"), Counting()
+    with learner(learns) as address:
         poller.follow(job, (target(job, address),))
         eventually(lambda: steps(poller, job) == [5], timeout_seconds=10, what="the first answer")
-        answers.append(b"nonsense")
-        time.sleep(3 * SECONDS)
+        learns.answer = b"nonsense"
+        learns.is_asked(3)
         assert steps(poller, job) == [5]
 
 
 def test_who_is_not_followed_any_more_is_forgotten_and_asked_no_more(poller: ProgressPoller) -> None:
-    job, asked = ("ns", "pong"), []
-
-    def answer(caller: socket.socket) -> None:
-        asked.append(None)
-        caller.sendall(status(5))
-
-    with learner(answer) as address:
-        poller.follow(job, (target(job, address),))
-        eventually(lambda: steps(poller, job) == [5], timeout_seconds=10, what="the answer")
-        poller.follow(job, ())
-        time.sleep(SECONDS)
-        before = len(asked)
-        time.sleep(2 * SECONDS)
-        assert (len(asked), poller.latest(job)) == (before, ())
+    gone, stays = ("ns", "gone"), ("ns", "stays")
+    left, followed = Counting(), Counting()
+    with learner(left) as one, learner(followed) as other:
+        poller.follow(gone, (target(gone, one),))
+        poller.follow(stays, (target(stays, other),))
+        eventually(lambda: steps(poller, gone) == [5], timeout_seconds=10, what="the answer")
+        poller.follow(gone, ())
+        followed.is_asked(2)  # a question under way is over by then
+        before = left.asked
+        followed.is_asked(5)
+        assert (left.asked, poller.latest(gone)) == (before, ())

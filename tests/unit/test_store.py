@@ -52,9 +52,37 @@ def test_a_list_removes_what_it_lacks_and_tells_only_what_differs(store: Recorde
 
 
 def test_a_list_older_than_our_own_write_does_not_undo_it(store: Recorded) -> None:
-    store.put(item("a", 20))
+    store.wrote(item("a", 20))
     store.replace([], listed_at=10)
     assert store.version() == "20"
+
+
+def test_our_own_write_is_known_before_the_watch_tells_of_it(store: Recorded) -> None:
+    store.replace([], listed_at=10)
+    store.wrote(item("a", 11))
+    assert (store.version(), store.told) == ("11", [JOB])
+
+
+def test_the_late_answer_to_our_write_does_not_bring_back_what_was_deleted_since(store: Recorded) -> None:
+    store.put(item("a", 5))
+    store.discard(item("a", 7))
+    store.wrote(item("a", 6))
+    assert store.version() is None
+
+
+def test_the_late_answer_to_our_write_does_not_bring_back_what_a_later_list_lacks(store: Recorded) -> None:
+    store.replace([], listed_at=7)
+    store.wrote(item("a", 6))
+    assert store.version() is None
+
+
+def test_what_is_known_of_another_namespace_says_nothing_of_this_one(store: Recorded) -> None:
+    elsewhere = item("b", 9)
+    elsewhere["metadata"]["namespace"] = "other"
+    store.put(elsewhere)
+    store.replace([], listed_at=9, namespace="other")
+    store.wrote(item("a", 6))
+    assert store.version() == "6"
 
 
 def test_objects_are_found_by_the_job_they_belong_to(store: Recorded) -> None:

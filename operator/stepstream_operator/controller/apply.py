@@ -63,7 +63,7 @@ class Applier:
         log.info("apply", kind=child["kind"], child=child["metadata"]["name"])
         applied = self._send(job, resource, child)
         applied["metadata"].pop("managedFields", None)
-        self._stores[resource].put(applied)
+        self._stores[resource].wrote(applied)
 
     def _create(self, job: TrainingJob, child: Manifest) -> None:
         """The store knows none of that name; the server is asked too, lest an object of somebody else be taken over."""

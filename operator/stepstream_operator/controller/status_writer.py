@@ -32,7 +32,7 @@ class StatusWriter:
         body = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": change}
         written = self._client.merge(TRAINING_JOBS, metadata["namespace"], metadata["name"], body, subresource="status")
         written["metadata"].pop("managedFields", None)
-        self._stores[TRAINING_JOBS].put(written)
+        self._stores[TRAINING_JOBS].wrote(written)
         return written
 
 

@@ -29,13 +29,19 @@ def version_of(item: Object) -> int:
 
 
 class Store:
-    """Thread-safe. Never goes back in time: an older version of an object it already holds is ignored."""
+    """Thread-safe. Never goes back in time: an older version of an object it already holds is ignored.
+
+    Nor does an answer to our own write that comes late bring back what has been deleted since. Lists and watches tell
+    things in order, so what they told up to some version and is not held is not there.
+    """
 
     def __init__(self, owner: Owner, changed: Changed) -> None:
         self._owner, self._changed = owner, changed
         self._lock = threading.Lock()
         self._items: dict[Key, Object] = {}
         self._owned: dict[Key, set[Key]] = defaultdict(set)
+        self._told_up_to: dict[str | None, int] = defaultdict(int)
+        """Resource versions by namespace, and for all of them at None."""
 
     def __len__(self) -> int:
         return len(self._items)
@@ -53,17 +59,26 @@ class Store:
             return list(self._items.values())
 
     def put(self, item: Object) -> None:
-        """An object that was added or changed, from the watch or from the answer to our own write."""
+        """An object that was added or changed, from the watch."""
         with self._lock:
-            previous = self._items.get(key_of(item))
-            if previous is not None and not _is_newer(item, previous):
+            self._advance(key_of(item)[0], version_of(item))
+            touched = self._replace_older(item)
+        self._tell(touched)
+
+    def wrote(self, item: Object) -> None:
+        """An object as the answer to our own write has it, before or after the watch tells of it."""
+        namespace = key_of(item)[0]
+        with self._lock:
+            known = max(self._told_up_to[namespace], self._told_up_to[None])
+            if self._items.get(key_of(item)) is None and version_of(item) <= known:
                 return
-            touched = self._remove(previous) | self._insert(item)
+            touched = self._replace_older(item)
         self._tell(touched)
 
     def discard(self, item: Object) -> None:
-        """An object that is gone; a later one of the same name stays."""
+        """An object that is gone, from the watch; a later one of the same name stays."""
         with self._lock:
+            self._advance(key_of(item)[0], version_of(item))
             held = self._items.get(key_of(item))
             if held is None or (held["metadata"]["uid"] != item["metadata"]["uid"] and _is_older(item, held)):
                 return
@@ -76,17 +91,25 @@ class Store:
         Tells only the jobs whose objects differ.
         """
         with self._lock:
+            self._advance(namespace, listed_at)
             listed = {key_of(item): item for item in items}
             touched: set[Key] = set()
             for key, held in list(self._items.items()):
                 concerned = namespace in (None, key[0])
                 if concerned and key not in listed and version_of(held) <= listed_at:
                     touched |= self._remove(held)
-            for key, item in listed.items():
-                previous = self._items.get(key)
-                if previous is None or _is_newer(item, previous):
-                    touched |= self._remove(previous) | self._insert(item)
+            for item in listed.values():
+                touched |= self._replace_older(item)
         self._tell(touched)
+
+    def _advance(self, namespace: str | None, version: int) -> None:
+        self._told_up_to[namespace] = max(self._told_up_to[namespace], version)
+
+    def _replace_older(self, item: Object) -> set[Key]:
+        previous = self._items.get(key_of(item))
+        if previous is not None and not _is_newer(item, previous):
+            return set()
+        return self._remove(previous) | self._insert(item)
 
     def _insert(self, item: Object) -> set[Key]:
         self._items[key_of(item)] = item
