@@ -54,6 +54,11 @@ def names(admin: Client, resource: Resource, namespace: str) -> set[str]:
     return {item["metadata"]["name"] for item in admin.list_page(resource, namespace, {})["items"]}
 
 
+def phase_of(admin: Client, namespace: str, pod: str) -> str | None:
+    found = admin.get(PODS, namespace, pod)
+    return found["status"].get("phase") if found else None
+
+
 def test_a_release_is_installed_upgraded_rolled_back_and_uninstalled(helm: Helm, admin: Client) -> None:
     assert "kubectl" in install(helm)
     assert names(admin, DISRUPTION_BUDGETS, helm.namespace) == set()
@@ -86,7 +91,7 @@ def test_helm_test_tells_how_the_question_to_the_operator_ended(
     with ThreadPoolExecutor(1) as pool:
         testing = pool.submit(helm.run, "test", "stepstream", "--timeout", "60s")
         pod = "stepstream-is-ready"
-        eventually(lambda: admin.get(PODS, helm.namespace, pod), timeout_seconds=30, what="the pod is admitted")
+        eventually(lambda: phase_of(admin, helm.namespace, pod) == "Running", timeout_seconds=30, what="the pod runs")
         admin.merge(PODS, helm.namespace, pod, {"status": {"phase": phase}}, subresource="status")
         try:
             answer = testing.result()
