@@ -1,11 +1,13 @@
 """The data plane alone: how much of the emulator's speed the path over gRPC keeps, and how much a learner can take in.
 
-    python -m benchmarks.bench_data_plane             three rounds in turn (about four minutes on two cores)
+    python -m benchmarks.bench_data_plane             three rounds in turn (about eight minutes on two cores)
     python -m benchmarks.bench_data_plane --quick     one short round; writes no record
 
 - in process: ale-py's vector environment stepped with random actions in this process, all cores, nothing around it
 - random policy: a real simulator process, streams, leases and slots as in training, and a loop that answers at random
 - synthetic: a simulator that emulates nothing and sends the same rows for ever; both ends share the cores
+- bare gRPC: the same simulator, answered by the least that a gRPC servicer can do (plain_stream.py): what is left for
+  leases, slots and a loop thread to lose
 
 Processor time is of the whole process, divided by the observations that passed.
 """
@@ -29,6 +31,7 @@ from ale_py.vector_env import AtariVectorEnv
 from benchmarks.bound import rate
 from benchmarks.jobs import trainer_config
 from benchmarks.measuring import leave_on_sigterm
+from benchmarks.plain_stream import plain_server
 from benchmarks.record import Record, Table, describe_machine
 from benchmarks.settings import SETTINGS
 from stepstream_trainer.config import TrainerConfig, contract, dump
@@ -68,7 +71,7 @@ class Case:
         return replace(config, learner=replace(config.learner, groups=self.groups))
 
 
-CASES = (Case(32, 1), Case(32, 2), Case(64, 2), Case(128, 2))
+CASES = (Case(32, 1), Case(32, 2), Case(64, 2), Case(128, 2), Case(256, 2))
 
 
 def in_process(config: TrainerConfig, seconds: float) -> float:
@@ -127,6 +130,22 @@ def through_streams(config: TrainerConfig, program: tuple[str, ...], seconds: fl
         )
 
 
+def through_plain_streams(config: TrainerConfig, seconds: float) -> float:
+    """Observations a second that the synthetic simulator brings to a servicer that only copies and answers."""
+    groups = number_of_groups(config.learner)
+    with tempfile.TemporaryDirectory(prefix="stepstream-bench-") as folder:
+        address = f"unix:{folder}/learner"
+        with (
+            plain_server(address, num_slots=config.learner.environments, groups=groups) as copied,
+            _simulator(config, SYNTHETIC, address, Path(folder)),
+        ):
+            assert copied.wait_first(PATIENCE_SECONDS), "no simulator came"
+            time.sleep(seconds / 10)
+            before, began = copied.rows, time.perf_counter()
+            time.sleep(seconds)
+            return (copied.rows - before) / (time.perf_counter() - began)
+
+
 def _play(slots: Slots, seconds: float) -> int:
     """Answer every group as soon as it is there; the number of rows that came."""
     generator = np.random.default_rng(1)
@@ -171,12 +190,14 @@ def main() -> int:
     alone: dict[Case, list[float]] = defaultdict(list)
     real: dict[Case, list[Passed]] = defaultdict(list)
     synthetic: dict[Case, list[Passed]] = defaultdict(list)
+    plain: dict[Case, list[float]] = defaultdict(list)
     for _ in range(rounds):
         for case in CASES:
             config = case.config()
             alone[case].append(in_process(config, seconds))
             real[case].append(through_streams(config, REAL, seconds))
             synthetic[case].append(through_streams(config, SYNTHETIC, seconds))
+            plain[case].append(through_plain_streams(config, seconds))
     record = Record(
         name="data-plane",
         title="The data plane alone",
@@ -190,8 +211,8 @@ def main() -> int:
             ),
             Table(
                 title="Observations that one learner takes in from a synthetic simulator, both ends on these cores",
-                header=("case", "observations/s"),
-                rows=[(str(case), _median(synthetic[case], "rate")) for case in CASES],
+                header=("case", "observations/s", "bare gRPC, observations/s", "fraction"),
+                rows=[_taken_in(case, synthetic[case], plain[case]) for case in CASES],
             ),
             Table(
                 title="Processor microseconds for an observation",
@@ -216,6 +237,11 @@ def main() -> int:
 def _kept(case: Case, alone: list[float], real: list[Passed]) -> tuple[str, float, float, float]:
     fraction = statistics.median(each.rate / bound for each, bound in zip(real, alone, strict=True))
     return str(case), statistics.median(alone), _median(real, "rate"), fraction
+
+
+def _taken_in(case: Case, synthetic: list[Passed], plain: list[float]) -> tuple[str, float, float, float]:
+    fraction = statistics.median(each.rate / bare for each, bare in zip(synthetic, plain, strict=True))
+    return str(case), _median(synthetic, "rate"), statistics.median(plain), fraction
 
 
 def _costs(case: Case, real: list[Passed], synthetic: list[Passed]) -> tuple[str | float, ...]:

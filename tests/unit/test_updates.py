@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
@@ -206,3 +208,17 @@ def test_minibatches_larger_than_the_rollout_learn_from_all_of_it_once_an_epoch(
         )
 
     assert torch.equal(whole.flat.values, larger.flat.values)
+
+
+LEARN_ONCE = """
+import sys
+from tests.unit.test_updates import build, ppo, random_batch
+ppo(build()).update(random_batch(), progress=0.0, update_number=0)
+print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
+"""
+
+
+def test_learning_never_loads_torchs_compiler() -> None:
+    """It would cost every learner's first update some three seconds."""
+    loaded = subprocess.run([sys.executable, "-c", LEARN_ONCE], check=True, capture_output=True, text=True).stdout
+    assert loaded == "[]\n"

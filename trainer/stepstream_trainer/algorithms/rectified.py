@@ -14,6 +14,8 @@ from torch.nn import functional
 from .space_to_depth import to_blocks
 
 ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+ONEDNN_BFLOAT16: bool = ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+"""Processors without AVX-512 have oneDNN's convolutions in float32 alone."""
 
 Gradients = tuple[torch.Tensor, torch.Tensor]
 """Of a layer's weight and bias."""
@@ -33,7 +35,7 @@ class Convolution:
         self._blocks.copy_(self._as_blocks())
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        if ONEDNN and images.device.type == "cpu":
+        if images.device.type == "cpu" and (ONEDNN_BFLOAT16 if images.dtype is torch.bfloat16 else ONEDNN):
             return self._forward_onednn(images)
         return functional.conv2d(images, self.weight, self.bias, self.stride).relu_()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.optim.adam import adam
 
+from .adam import Moments
 from .flat import FlatParameters
 
 PAST_BIAS_CORRECTION = 1e6
@@ -22,40 +22,21 @@ class RMSProp:
 
     def __init__(self, flat: FlatParameters, *, rho: float, epsilon: float) -> None:
         assert 0 < rho <= 0.99999, "the bias correction would not vanish"
-        values = flat.values
         self._flat = flat
         self._rho = rho
         self._epsilon = epsilon
-        self._mean_square = torch.full_like(values, epsilon)
-        self._first_moment = torch.zeros_like(values)
-        self._learning_rate = torch.zeros((), device=values.device)
-        self._step_count = torch.zeros((), device=values.device)
+        self._moments = Moments(flat)
+        self._moments.second.fill_(epsilon)
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
-        self._learning_rate.fill_(learning_rate)
-        self._step_count.fill_(PAST_BIAS_CORRECTION)
-        self._mean_square.add_((1 - self._rho) * self._epsilon / self._rho)
-        adam(
-            [self._flat.values],
-            [self._flat.gradients],
-            [self._first_moment],
-            [self._mean_square],
-            [],
-            [self._step_count],
-            fused=True,
-            amsgrad=False,
-            beta1=0.0,
-            beta2=self._rho,
-            lr=self._learning_rate,
-            weight_decay=0.0,
-            eps=0.0,
-            maximize=False,
-        )
-        self._flat.changed()
+        moments = self._moments
+        moments.step_count.fill_(PAST_BIAS_CORRECTION)
+        moments.second.add_((1 - self._rho) * self._epsilon / self._rho)
+        moments.step(self._flat, learning_rate, beta_1=0.0, beta_2=self._rho, epsilon=0.0)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"mean_square": self._mean_square}
+        return {"mean_square": self._moments.second}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._mean_square.copy_(state["mean_square"])
+        self._moments.second.copy_(state["mean_square"])

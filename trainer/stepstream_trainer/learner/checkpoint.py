@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-FORMAT = 1
+FORMAT = 2
 """Rises when a checkpoint of today could no longer be read by the code of yesterday."""
 
 State = dict[str, Any]
