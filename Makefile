@@ -32,8 +32,8 @@ setup: $(READY)  ## Make the virtual environment and install Stepstream into it
 run: $(READY)  ## Train JOB on this machine; started again, it goes on where it was
 	@$(BIN)/stepstream run $(JOB) $(ARGS)
 
-test: $(READY)  ## Run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(READY)  ## Run the tests, as many at a time as there are cores (ARGS="-n 0 -k word" for a few)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 tools: $(READY)  ## Build the programs that the tests need (once; make test does so by itself)
 	@$(BIN)/python -m tests.support.tools build

@@ -1,7 +1,14 @@
-"""Tests marked `gpu` run where a CUDA device is, and are left out, with the reason printed, where none is."""
+"""What concerns every test: which are left out where there is no GPU, and which run beside which.
+
+`make test` runs as many tests at a time as there are cores. Tests of one module share its fixtures and run one after
+the other, and so do all that need a control plane, of which there is one.
+"""
+
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.workermanage import WorkerController
 
 settings.register_profile("stepstream", deadline=None)  # a busy machine is not a failure
 settings.load_profile("stepstream")
@@ -9,6 +16,10 @@ settings.load_profile("stepstream")
 pytest_plugins = ["tests.support.cluster_fixtures"]
 
 _LEFT_OUT = pytest.StashKey[int]()
+
+LONGEST_FIRST = ("control_plane", "charts", "e2e", "data_plane", "unit")
+"""Folders of tests: what is begun last decides how long a core has nothing to do."""
+ON_CONTROL_PLANES = {"control_plane", "charts"}
 
 
 def _cuda_device_present() -> bool:
@@ -21,13 +32,36 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--thorough", action="store_true", help="sweeps that sample by default try every point")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST_FIRST.index(_folder(item.path)))
+    for item in items:
+        folder = _folder(item.path)
+        item.add_marker(pytest.mark.xdist_group("control plane" if folder in ON_CONTROL_PLANES else item.path.stem))
+    _leave_out_gpu_tests(config, items)
+
+
+def _folder(path: Path) -> str:
+    return path.relative_to(Path(__file__).parent).parts[0]
+
+
+def _leave_out_gpu_tests(config: pytest.Config, items: list[pytest.Item]) -> None:
     on_gpu = [item for item in items if item.get_closest_marker("gpu")]
     if not on_gpu or _cuda_device_present():
         return
     config.stash[_LEFT_OUT] = len(on_gpu)
     config.hook.pytest_deselected(items=on_gpu)
     items[:] = [item for item in items if item not in on_gpu]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = session.config.stash.get(_LEFT_OUT, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: WorkerController) -> None:
+    node.config.stash[_LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", 0)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

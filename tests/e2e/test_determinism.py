@@ -28,7 +28,7 @@ PONG = {
     "job": "pong",
     "mode": "Sync",
     "seed": 3,
-    "totalSteps": 8 * 32 * 14,
+    "totalSteps": 8 * 32 * 10,
     "environment": {"id": "ALE/Pong-v5", "atari": {"stickyActionProbability": "0.25", "maxEpisodeSteps": 60}},
     "algorithm": {"name": "PPO", "parameters": {"horizon": 32, "minibatchSize": 128}},
     "learner": {"environments": 8, "groups": 2},
@@ -104,10 +104,12 @@ def test_a_learner_killed_twenty_times_goes_on_exactly(tmp_path: Path) -> None:
         expected = job.finish()
     with job_processes(config, tmp_path / "killed") as job:
         job.start_simulators("only")
-        for _ in range(20):
+        for life in range(20):
             learner = job.start_learner()
+            if life % 4:  # every fourth is killed while it starts, the others while they sample, learn, or save
+                job.wait_until(lambda learner=learner: runs(job) or learner.poll() is not None, "a running learner")
             with contextlib.suppress(subprocess.TimeoutExpired):
-                learner.wait(moments.uniform(2.0, 7.0))  # starting, sampling, learning, writing a checkpoint
+                learner.wait(moments.uniform(0.0, 2.5))
             job.kill(learner)
         job.start_learner()
         assert job.finish() == expected
@@ -123,6 +125,10 @@ def test_environments_that_cannot_be_replayed_are_cut_where_their_simulator_was_
             job.restart_simulator(name)
         job.finish()
         assert job.status().get("steps", config.total_steps) == config.total_steps
+
+
+def runs(job: JobProcesses) -> bool:
+    return job.status().get("phase") == "Running"
 
 
 def reach(job: JobProcesses, steps: int) -> None:
