@@ -103,11 +103,11 @@ def refuse_too_large(options: ReplayOptions, layout: FrameLayout, *, available_b
     needed = replay_bytes(options, layout)
     if needed <= available_bytes:
         return
-    fitting = options.capacity_steps * available_bytes // needed
+    fitting = _three_digits(options.capacity_steps * available_bytes // needed)
     raise ReplayTooLargeError(
         f"{CAPACITY_FIELD}: {options.capacity_steps:,} steps of {layout.frame_bytes:,} bytes take "
         f"{_gigabytes(needed)}, but {_gigabytes(available_bytes)} of memory is available; "
-        f"at most {fitting:,} steps fit"
+        f"{fitting:,} steps would fit"
     )
 
 
@@ -119,6 +119,12 @@ def refuse_too_small(options: ReplayOptions, layout: FrameLayout) -> None:
             f"{CAPACITY_FIELD}: must be at least {smallest:,} for {options.num_slots:,} environments, frame stacks of "
             f"{layout.depth} and returns of {options.n_step} steps, got {options.capacity_steps:,}"
         )
+
+
+def _three_digits(count: int) -> int:
+    """Rounded down, so that what is rounded up in a replay's size has room."""
+    unit: int = 10 ** max(0, len(str(count)) - 3)
+    return count - count % unit
 
 
 def _gigabytes(count: int) -> str:

@@ -29,22 +29,31 @@ def available_memory_bytes(root: Path = Path("/")) -> int:
 
     `root` is the directory that holds proc and sys. Where nothing tells, a number no replay reaches.
     """
-    machine = _machine_bytes(root / "proc/meminfo")
     group = root / "sys/fs/cgroup"
-    pairs = [("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")]
-    groups = [_left(group / limit, group / usage) for limit, usage in pairs]
-    return max(0, min(machine, *groups))
+    available = (
+        _machine_bytes(root / "proc/meminfo"),
+        _group_bytes(group, "memory.max", "memory.current", "inactive_file"),
+        _group_bytes(group / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    )
+    return max(0, min(available))
 
 
 def _machine_bytes(meminfo: Path) -> int:
     if not meminfo.exists():
         return UNKNOWN_BYTES
-    lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
-    return int(lines["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in lines else UNKNOWN_BYTES
+    facts = {name: value.split()[0] for name, _, value in _lines(meminfo, ":")}
+    return int(facts["MemAvailable"]) * 1024 if "MemAvailable" in facts else UNKNOWN_BYTES
 
 
-def _left(limit: Path, usage: Path) -> int:
-    if not limit.exists() or not usage.exists():
+def _group_bytes(group: Path, limit: str, usage: str, reclaimable: str) -> int:
+    """What the limit leaves; file pages that nobody has touched lately make room for whoever needs it."""
+    if not (group / limit).exists() or not (group / usage).exists():
         return UNKNOWN_BYTES
-    allowed = limit.read_text().strip()
-    return UNKNOWN_BYTES if allowed == "max" else int(allowed) - int(usage.read_text())
+    allowed = (group / limit).read_text().strip()
+    facts = {name: value for name, _, value in _lines(group / "memory.stat", " ")}
+    used = int((group / usage).read_text()) - int(facts.get(reclaimable, 0))
+    return UNKNOWN_BYTES if allowed == "max" else int(allowed) - used
+
+
+def _lines(path: Path, separator: str) -> list[tuple[str, str, str]]:
+    return [line.partition(separator) for line in path.read_text().splitlines()] if path.exists() else []
