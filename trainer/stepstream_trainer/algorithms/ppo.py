@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from stepstream_trainer.config import PPOParameters
 
+from .adam import Adam
 from .batch import RolloutBatch
 from .clipping import clip_by_global_norm
 from .graphs import Recorded
@@ -49,11 +49,7 @@ class PPOUpdate:
         self._seed = seed
         self._rate_factor = 1.0
         self._gradients = Recorded(self._write_gradients, precision.device)
-        flat = nn.Parameter(network.flat.values)
-        flat.grad = network.flat.gradients
-        self._adam = torch.optim.Adam(
-            [flat], lr=torch.zeros((), device=precision.device), eps=parameters.adam_epsilon, fused=True
-        )
+        self._adam = Adam(network.flat, epsilon=parameters.adam_epsilon)
 
     def update(self, batch: RolloutBatch, *, progress: float, update_number: int) -> dict[str, float]:
         """All epochs; `progress` is the fraction [0, 1] of the job behind it. Gives what to watch, means by name."""
@@ -99,9 +95,7 @@ class PPOUpdate:
         """Learn from one minibatch. Gives its FIGURES."""
         self._network.refresh()
         (figures,) = self._gradients(*samples.select(index.to(self._device)), clip_range)
-        self._adam.param_groups[0]["lr"].fill_(step_size)
-        self._adam.step()
-        self._network.flat.changed()
+        self._adam.step(step_size)
         return figures.clone()
 
     def _write_gradients(
