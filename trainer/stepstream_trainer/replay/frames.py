@@ -2,7 +2,7 @@
 
 A frame is kept as `FrameLayout.single()` makes it, which is how the network reads it; a stack is `depth` frames side
 by side in their last axis. The row after the last is a frame of zeros that nobody writes: it stands for frames before
-an episode's first. R rows, D depth, N samples.
+an episode's first. R rows, D depth, N samples of S stacks each.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from stepstream_trainer.rows import Array
 
 Rows = NDArray[np.int64]
 
-GATHER_SAMPLES = 32
-"""Samples gathered at a time: 32 stacks of 84x84x4 are 0.9 MB, which the second-level cache holds between the two
-copies. Measured with benchmarks/bench_replay.py: a third faster than whole batches of 512 or 2048."""
+GATHER_SAMPLES = 16
+"""Samples gathered at a time: 16 pairs of stacks of 84x84x4 are 0.9 MB, which the second-level cache holds between the
+two copies, and a step's two stacks share most of their frames."""
 
 WIDE = np.dtype(np.complex128)
 """The widest element NumPy copies at once: 16 bytes, a 4x4 block of a grey frame."""
@@ -33,8 +33,11 @@ class FrameStore(Protocol):
     def put(self, row_n: Rows, frame_n: Array) -> None:
         """Store frames [n, *frame_shape]; no row is named twice."""
 
-    def stacks(self, row_ND: Rows) -> torch.Tensor:
-        """The stacks [N, *stacked_shape] of these frames, oldest first, where samples are wanted."""
+    def stacks(self, row_SND: Rows) -> torch.Tensor:
+        """The stacks [S, N, *stacked_shape] of these frames, oldest first, where samples are wanted.
+
+        Valid until the next call.
+        """
 
     def read(self, rows: slice) -> Array:
         """A copy [rows, *kept shape] in host memory."""
@@ -52,38 +55,45 @@ class HostFrames:
         self._shape = self._single.stacked_shape
         self._depth = layout.depth
         self._device = device
-        self._frames: Array = np.zeros((rows + 1, *self._shape), layout.dtype)
-        self._torch_dtype = torch.from_numpy(self._frames[:0]).dtype
-        self._wide = _widened(self._frames)
-        self._gathered = np.empty((GATHER_SAMPLES, self._depth, *self._wide.shape[1:]), self._wide.dtype)
+        self.frames: Array = np.zeros((rows + 1, *self._shape), layout.dtype)
+        """[R + 1, *kept shape]"""
+        self._torch_dtype = torch.from_numpy(self.frames[:0]).dtype
+        self._wide = _widened(self.frames)
+        self._batches: dict[tuple[int, ...], torch.Tensor] = {}
 
     def put(self, row_n: Rows, frame_n: Array) -> None:
-        kept: Array = np.empty((len(row_n), *self._shape), self._frames.dtype)
+        kept: Array = np.empty((len(row_n), *self._shape), self.frames.dtype)
         self._single.start(frame_n, kept)
-        self._frames[row_n] = kept
+        self.frames[row_n] = kept
 
-    def stacks(self, row_ND: Rows) -> torch.Tensor:
-        shape = (len(row_ND), *stacked(self._shape, self._depth))
-        batch = torch.empty(shape, dtype=self._torch_dtype, pin_memory=self._device.type == "cuda")
-        self._gather(row_ND, batch.numpy())
+    def stacks(self, row_SND: Rows) -> torch.Tensor:
+        batch = self._batch(row_SND.shape[:-1])
+        self._gather(row_SND, batch.numpy())
         return batch.to(self._device, non_blocking=True)
 
     def read(self, rows: slice) -> Array:
-        return self._frames[rows].copy()
+        return self.frames[rows].copy()
 
     def write(self, rows: slice, frames: Array) -> None:
-        self._frames[rows] = frames
+        self.frames[rows] = frames
 
-    def _gather(self, row_ND: Rows, out: Array) -> None:
+    def _batch(self, samples: tuple[int, ...]) -> torch.Tensor:
+        """Memory for a batch. Pinned memory may still be read by a copy; torch keeps it until that is over."""
+        pin = self._device.type == "cuda"
+        if samples in self._batches and not pin:
+            return self._batches[samples]
+        shape = (*samples, *stacked(self._shape, self._depth))
+        self._batches[samples] = torch.empty(shape, dtype=self._torch_dtype, pin_memory=pin)
+        return self._batches[samples]
+
+    def _gather(self, row_SND: Rows, out: Array) -> None:
         if self._depth == 1:
-            np.take(self._frames, row_ND[:, 0], axis=0, out=out, mode="clip")
+            np.take(self.frames, row_SND[..., 0], axis=0, out=out, mode="clip")
             return
-        wide = out.view(self._wide.dtype).reshape(len(row_ND), -1, self._depth, self._wide.shape[2])
-        for begin in range(0, len(row_ND), GATHER_SAMPLES):
-            row_nD = row_ND[begin : begin + GATHER_SAMPLES]
-            gathered = self._gathered[: len(row_nD)]
-            np.take(self._wide, row_nD, axis=0, out=gathered, mode="clip")
-            wide[begin : begin + GATHER_SAMPLES] = gathered.transpose(0, 2, 1, 3)
+        wide = out.view(self._wide.dtype).reshape(*row_SND.shape[:2], -1, self._depth, self._wide.shape[2])
+        for begin in range(0, row_SND.shape[1], GATHER_SAMPLES):
+            some = slice(begin, begin + GATHER_SAMPLES)
+            wide[:, some] = np.take(self._wide, row_SND[:, some], axis=0).transpose(0, 1, 3, 2, 4)
 
 
 class DeviceFrames:
@@ -103,13 +113,13 @@ class DeviceFrames:
         self._single.start(frame_n, kept)
         self._frames[self._moved(row_n)] = torch.from_numpy(kept).to(self._device)
 
-    def stacks(self, row_ND: Rows) -> torch.Tensor:
-        samples = len(row_ND)
-        gathered = self._frames.index_select(0, self._moved(row_ND.reshape(-1)))
+    def stacks(self, row_SND: Rows) -> torch.Tensor:
+        gathered = self._frames.index_select(0, self._moved(row_SND.reshape(-1)))
+        samples = row_SND.shape[:-1]
         if self._depth == 1:
-            return gathered
-        frames = gathered.reshape(samples, self._depth, -1, self._shape[-1])
-        return frames.transpose(1, 2).reshape(samples, *stacked(self._shape, self._depth))
+            return gathered.reshape(*samples, *self._shape)
+        frames = gathered.reshape(*samples, self._depth, -1, self._shape[-1])
+        return frames.transpose(-3, -2).reshape(*samples, *stacked(self._shape, self._depth))
 
     def read(self, rows: slice) -> Array:
         copy: Array = self._frames[rows].to("cpu", copy=True).numpy()  # sync

@@ -17,12 +17,10 @@ from stepstream_trainer.replay.sum_tree import SumTree
 from stepstream_trainer.replay.windows import n_step_returns, stack_positions
 from stepstream_trainer.rows import Array
 
-Numbers = NDArray[np.float64]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplaySample:
-    """N steps on the device."""
+    """N steps on the device. Their observations are valid until the next sample."""
 
     observation_N: torch.Tensor
     """[N, *stacked_shape]"""
@@ -62,6 +60,7 @@ class Replay:
         on_device = frames_device is not None and frames_device.type != "cpu"
         frames: FrameStore = (DeviceFrames if on_device else HostFrames)(layout, rows, device)
         self.options = options
+        self.layout = layout
         self.ring = Ring(
             rows_per_slot=options.rows_per_slot,
             num_slots=options.num_slots,
@@ -94,15 +93,34 @@ class Replay:
 
     def sample(self, batch_size: int, draw_number: int, importance_exponent: float = 0.0) -> ReplaySample:
         """A batch, drawn with replacement: a function of the seed, the draw's number and what is stored."""
+        index_N = self.draw(batch_size, draw_number)
+        row_N, slot_N = np.divmod(index_N, self.options.num_slots)
+        ring, returns = self.ring, n_step_returns(self.ring, slot_N, row_N, self.options.discount)
+        next_ND = stack_positions(ring, slot_N, returns.next_row_N, blank_N=returns.terminal_N)
+        observation_2N = ring.frames.stacks(np.stack([stack_positions(ring, slot_N, row_N), next_ND]))
+        position_N = ring.positions(slot_N, row_N)
+        return ReplaySample(
+            observation_N=observation_2N[0],
+            action_N=self._moved(ring.action[position_N].astype(np.int64)),
+            return_N=self._moved(returns.return_N),
+            next_observation_N=observation_2N[1],
+            bootstrap_N=self._moved(returns.bootstrap_N),
+            weight_N=self._moved(self._weights(position_N, importance_exponent)),
+            index_N=index_N,
+            age_N=ring.newest_B[slot_N] - row_N,
+        )
+
+    def draw(self, batch_size: int, draw_number: int) -> Ints:
+        """The indices that `sample` rebuilds."""
         assert self.ring.size > 0
         key = np.array([self.options.seed, draw_number], dtype=np.uint64)
         generator = np.random.Generator(np.random.Philox(key=key))
         if self.tree is None:
             slot_N, row_N = self._draw_uniform(generator, batch_size)
-            return self._rebuild(slot_N, row_N, np.ones(batch_size))
-        position_N = self._draw_prioritized(self.tree, generator, batch_size)
-        slot_N, row_N = self.ring.rows_at(position_N)
-        return self._rebuild(slot_N, row_N, self._weights(self.tree, position_N, importance_exponent))
+        else:
+            slot_N, row_N = self.ring.rows_at(self._draw_prioritized(self.tree, generator, batch_size))
+        index_N: Ints = row_N * self.options.num_slots + slot_N
+        return index_N
 
     def update_priorities(self, index_N: Ints, priority_N: NDArray[np.floating[Any]]) -> None:
         """New priorities of sampled steps, |TD error| or divergence. Steps that have been given up since are left out.
@@ -183,26 +201,13 @@ class Replay:
         strata = np.arange(batch_size) + generator.random(batch_size)
         return tree.find(strata * (tree.total / batch_size))
 
-    def _weights(self, tree: SumTree, position_N: Ints, exponent: float) -> Numbers:
+    def _weights(self, position_N: Ints, exponent: float) -> NDArray[np.float32]:
         """(size x probability) ** -exponent over the batch's largest (Schaul et al. 2016, section 3.4)."""
-        weight_N = (self.ring.size * tree.get(position_N) / tree.total) ** -exponent
-        weight: Numbers = weight_N / weight_N.max()
+        if self.tree is None:
+            return np.ones(len(position_N), np.float32)
+        weight_N = (self.ring.size * self.tree.get(position_N) / self.tree.total) ** -exponent
+        weight: NDArray[np.float32] = (weight_N / weight_N.max()).astype(np.float32)
         return weight
-
-    def _rebuild(self, slot_N: Ints, row_N: Ints, weight_N: Numbers) -> ReplaySample:
-        ring = self.ring
-        returns = n_step_returns(ring, slot_N, row_N, self.options.discount)
-        next_ND = stack_positions(ring, slot_N, returns.next_row_N, blank_N=returns.terminal_N)
-        return ReplaySample(
-            observation_N=ring.frames.stacks(stack_positions(ring, slot_N, row_N)),
-            action_N=self._moved(ring.action[ring.positions(slot_N, row_N)].astype(np.int64)),
-            return_N=self._moved(returns.return_N),
-            next_observation_N=ring.frames.stacks(next_ND),
-            bootstrap_N=self._moved(returns.bootstrap_N),
-            weight_N=self._moved(weight_N.astype(np.float32)),
-            index_N=row_N * self.options.num_slots + slot_N,
-            age_N=ring.newest_B[slot_N] - row_N,
-        )
 
     def _moved(self, values: Array) -> torch.Tensor:
         return torch.from_numpy(values).to(self._device)

@@ -56,14 +56,13 @@ class SumTree:
 
     def find(self, mass_n: NDArray[np.float64]) -> NDArray[np.int64]:
         """The leaf that each mass in [0, total) falls into when leaves lie end to end. Never one that holds zero."""
-        node_n = np.zeros(len(mass_n), np.int64)
+        lane_n, node_n = np.arange(len(mass_n)), np.zeros(len(mass_n), np.int64)
         for level in reversed(self._levels):
             ends_nc = np.cumsum(level[node_n], axis=1)
             # A parent may exceed its children's running sum by a rounding error.
             mass_n = np.minimum(mass_n, np.nextafter(ends_nc[:, -1], 0.0))
             child_n = np.count_nonzero(ends_nc <= mass_n[:, np.newaxis], axis=1)
-            before_n = np.take_along_axis(ends_nc, np.maximum(child_n - 1, 0)[:, np.newaxis], axis=1)[:, 0]
-            mass_n = mass_n - np.where(child_n > 0, before_n, 0.0)
+            mass_n = mass_n - np.where(child_n > 0, ends_nc[lane_n, child_n - 1], 0.0)
             node_n = node_n * FAN_OUT + child_n
         return node_n
 
