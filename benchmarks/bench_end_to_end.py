@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from benchmarks.jobs import PARAMETERS
 from benchmarks.measuring import ROOT, MeasurementFailed, leave_on_sigterm, measure
 from benchmarks.peers.environment import interpreter
 from benchmarks.quiet import Attempt, quietest
@@ -29,6 +30,7 @@ from benchmarks.timeline import Window
 STEPSTREAM = "Stepstream"
 SB3 = "Stable-Baselines3"
 RL_GAMES = "rl_games"
+RL_GAMES_HAS = ("A2C", "PPO")
 FULL = Window(warm_up_seconds=20, seconds=60)
 QUICK = Window(warm_up_seconds=5, seconds=15, cycles=2)
 LIMIT_SECONDS = 600.0  # rl_games compiles its network first; the slowest peer needs half a minute for a cycle
@@ -55,6 +57,7 @@ class Program:
 
     name: str
     command: tuple[str | Path, ...]
+    algorithms: tuple[str, ...] = tuple(PARAMETERS)
 
 
 def programs(peers: Path, *, all_variants: bool) -> tuple[Program, ...]:
@@ -63,11 +66,11 @@ def programs(peers: Path, *, all_variants: bool) -> tuple[Program, ...]:
     usual = (
         Program(name=STEPSTREAM, command=(sys.executable, "-m", "benchmarks.run_stepstream")),
         Program(name=SB3, command=(*sb3, "--vector-env", "dummy")),
-        Program(name=RL_GAMES, command=(*rl_games, "--compile")),
+        Program(name=RL_GAMES, command=(*rl_games, "--compile"), algorithms=RL_GAMES_HAS),
     )
     others = (
         Program(name=SB3, command=(*sb3, "--vector-env", "subproc")),
-        Program(name=RL_GAMES, command=(*rl_games, "--no-compile")),
+        Program(name=RL_GAMES, command=(*rl_games, "--no-compile"), algorithms=RL_GAMES_HAS),
     )
     return (*usual, *others) if all_variants else usual
 
@@ -81,6 +84,8 @@ def run_round(cases: Iterable[Case], candidates: Sequence[Program], window: Wind
     """Each program once for each case."""
     for case in cases:
         for program in candidates:
+            if case.algorithm not in program.algorithms:
+                continue
             words = " ".join(str(word) for word in program.command[2:])
             try:
                 command = [*program.command, *case.arguments]
@@ -172,7 +177,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="short windows, one round, 16 environments, no record")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--algorithms", nargs="+", choices=("A2C", "PPO"), default=["A2C", "PPO"])
+    parser.add_argument("--algorithms", nargs="+", choices=tuple(PARAMETERS), default=list(PARAMETERS))
     parser.add_argument("--environments", nargs="+", type=int, default=[16, 64])
     parser.add_argument("--without-peers", action="store_true", help="Stepstream and its bound alone")
     parser.add_argument(
@@ -204,6 +209,8 @@ def main() -> int:
             "game": SETTINGS.game,
             "A2C": f"horizon {SETTINGS.a2c_horizon}",
             "PPO": f"horizon {SETTINGS.ppo_horizon}, minibatch {SETTINGS.ppo_minibatch}, epochs {SETTINGS.ppo_epochs}",
+            "DQN": f"batch {SETTINGS.dqn_batch}, an update every {SETTINGS.dqn_train_every} steps, "
+            f"replay of {SETTINGS.dqn_replay:,} steps",
             "rounds": rounds,
             "window seconds": window.seconds,
         },

@@ -15,23 +15,32 @@ from stepstream_trainer.config import TrainerConfig, load_trainer_config
 
 ENDLESS = 2_000_000_000
 
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "A2C": {"horizon": SETTINGS.a2c_horizon},
+    "PPO": {
+        "horizon": SETTINGS.ppo_horizon,
+        "minibatchSize": SETTINGS.ppo_minibatch,
+        "epochs": SETTINGS.ppo_epochs,
+    },
+    "DQN": {
+        "batchSize": SETTINGS.dqn_batch,
+        "trainingIntensity": SETTINGS.dqn_intensity,
+        "replayCapacitySteps": SETTINGS.dqn_replay,
+        "learningStartsSteps": SETTINGS.dqn_starts,
+    },
+}
+"""What all programs have in common, by algorithm."""
+
 
 def manifest(algorithm: str, environments: int) -> dict[str, Any]:
     """Everything that the settings do not say is the default."""
-    parameters: dict[str, Any] = {"horizon": SETTINGS.a2c_horizon}
-    if algorithm == "PPO":
-        parameters = {
-            "horizon": SETTINGS.ppo_horizon,
-            "minibatchSize": SETTINGS.ppo_minibatch,
-            "epochs": SETTINGS.ppo_epochs,
-        }
     return {
         "apiVersion": "stepstream.dev/v1alpha1",
         "kind": "TrainingJob",
         "metadata": {"name": "benchmark"},
         "spec": {
             "environment": {"id": SETTINGS.game},
-            "algorithm": {"name": algorithm, "parameters": parameters},
+            "algorithm": {"name": algorithm, "parameters": PARAMETERS[algorithm]},
             "mode": "Sync",
             "totalSteps": ENDLESS,
             "learners": {"environments": environments},

@@ -18,11 +18,12 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from benchmarks.jobs import trainer_config, write_job
+from benchmarks.jobs import PARAMETERS, trainer_config, write_job
 from benchmarks.measuring import leave_on_sigterm
+from benchmarks.settings import SETTINGS
 from benchmarks.timeline import report
-from stepstream_trainer.config import A2CParameters, PPOParameters
-from stepstream_trainer.learner.metrics import UPDATES
+from stepstream_trainer.config import PolicyGradientParameters
+from stepstream_trainer.learner.metric_catalogue import UPDATES
 
 POLL_SECONDS = 0.25
 """Reading the counter costs a few milliseconds of CPU; this keeps it far below a hundredth of the machine."""
@@ -40,9 +41,11 @@ def updates_made(port: int) -> int:
 
 
 def steps_per_update(algorithm: str, environments: int) -> int:
+    """Beyond the first ones: for DQN those until learning starts."""
     parameters = trainer_config(algorithm, environments).algorithm.parameters
-    assert isinstance(parameters, A2CParameters | PPOParameters)
-    return parameters.horizon * environments
+    if isinstance(parameters, PolicyGradientParameters):
+        return parameters.horizon * environments
+    return SETTINGS.dqn_train_every
 
 
 def watch(runner: subprocess.Popen[bytes], port: int, steps: int) -> None:
@@ -65,7 +68,7 @@ def free_port() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--algorithm", choices=("A2C", "PPO"), required=True)
+    parser.add_argument("--algorithm", choices=tuple(PARAMETERS), required=True)
     parser.add_argument("--environments", type=int, required=True)
     arguments = parser.parse_args()
     leave_on_sigterm()

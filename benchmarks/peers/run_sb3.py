@@ -9,7 +9,7 @@ import argparse
 
 import ale_py
 import gymnasium
-from stable_baselines3 import A2C, PPO
+from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_atari_env
@@ -46,6 +46,8 @@ def make_environment(environments: int, vector_env: str) -> VecEnv:
 def make_algorithm(name: str, environment: VecEnv) -> BaseAlgorithm:
     if name == "A2C":
         return A2C("CnnPolicy", environment, n_steps=SETTINGS.a2c_horizon, vf_coef=0.25, ent_coef=0.01, device="cpu")
+    if name == "DQN":
+        return make_dqn(environment)
     return PPO(
         "CnnPolicy",
         environment,
@@ -59,9 +61,26 @@ def make_algorithm(name: str, environment: VecEnv) -> BaseAlgorithm:
     )
 
 
+def make_dqn(environment: VecEnv) -> DQN:
+    """The library collects `train_freq` steps of every environment, then trains: so often that a batch is due every
+    few steps of any. Epsilon is small from the start, because a random action would spare it the forward pass."""
+    return DQN(
+        "CnnPolicy",
+        environment,
+        batch_size=SETTINGS.dqn_batch,
+        train_freq=SETTINGS.dqn_train_every,
+        gradient_steps=environment.num_envs,
+        buffer_size=SETTINGS.dqn_replay,
+        learning_starts=SETTINGS.dqn_starts,
+        exploration_initial_eps=0.1,
+        exploration_final_eps=0.1,
+        device="cpu",
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--algorithm", choices=("A2C", "PPO"), required=True)
+    parser.add_argument("--algorithm", choices=("A2C", "PPO", "DQN"), required=True)
     parser.add_argument("--environments", type=int, required=True)
     parser.add_argument("--vector-env", choices=tuple(VECTOR_ENVS), default="dummy")
     arguments = parser.parse_args()

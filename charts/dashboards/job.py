@@ -52,7 +52,7 @@ _PROGRESS = Row(
         Panel(
             title="Returns",
             help="Mean of the last stopWhen.episodes episodes, of the episodes that ended within the interval, and "
-            "of the latest evaluation's greedy games.",
+            "of the latest evaluation's games.",
             unit="none",
             queries=[
                 Query(promql=f"avg({_LEARNER}episode_return_mean{_JOB})", legend="last episodes"),
@@ -154,6 +154,48 @@ _LEARNING = Row(
     ],
 )
 
+_REPLAY = Row(
+    title="Replay",
+    panels=[
+        Panel(
+            title="Steps in replay",
+            help="Those that can be sampled, and what the replay can hold. Empty for A2C and PPO, as this whole row.",
+            unit="none",
+            queries=[
+                Query(promql=f"sum({_LEARNER}replay_steps{_JOB})", legend="steps"),
+                Query(promql=f"sum({_LEARNER}replay_capacity_steps{_JOB})", legend="capacity"),
+            ],
+        ),
+        Panel(
+            title="Times a step is learned from",
+            help="As trainingIntensity asks, and as it was reached beyond learningStartsSteps.",
+            unit="none",
+            queries=[Query(promql=f"avg by (kind) ({_LEARNER}replay_ratio{_JOB})", legend="{{kind}}")],
+        ),
+        Panel(
+            title="Age of samples",
+            help="Mean steps of the job since sampled steps were made. It levels out at half the capacity.",
+            unit="none",
+            queries=[Query(promql=mean(f"{_LEARNER}replay_sample_age_steps", _JOB), legend="steps")],
+        ),
+        Panel(
+            title="Priorities",
+            help="Of the latest update's samples: temporal differences, or divergences of distributions.",
+            unit="none",
+            queries=[
+                Query(promql=f"avg by (statistic) ({_LEARNER}replay_priority{_JOB})", legend="{{statistic}}"),
+                Query(promql=f"""avg({_LEARNER}loss{{{_JOB[1:-1]}, name="td_error"}})""", legend="temporal difference"),
+            ],
+        ),
+        Panel(
+            title="Epsilon",
+            help="Probability of a random action, mean over the slots.",
+            unit="percentunit",
+            queries=[Query(promql=f"avg({_LEARNER}epsilon{_JOB})", legend="epsilon")],
+        ),
+    ],
+)
+
 _SIMULATORS = Row(
     title="Simulators",
     panels=[
@@ -243,7 +285,7 @@ _CHECKPOINTS = Row(
 DASHBOARD = Dashboard(
     uid="job",
     title="Stepstream / Job",
-    description="One TrainingJob: progress, where time goes, learning, simulators, checkpoints.",
+    description="One TrainingJob: progress, where time goes, learning, replay, simulators, checkpoints.",
     variables=[
         Variable(name="namespace", label="Namespace", values=f"label_values({_LEARNER}job_steps, namespace)"),
         Variable(
@@ -252,5 +294,5 @@ DASHBOARD = Dashboard(
             values=f'label_values({_LEARNER}job_steps{{namespace="$namespace"}}, training_job)',
         ),
     ],
-    rows=[_PROGRESS, _TIME, _LEARNING, _SIMULATORS, _CHECKPOINTS],
+    rows=[_PROGRESS, _TIME, _LEARNING, _REPLAY, _SIMULATORS, _CHECKPOINTS],
 )

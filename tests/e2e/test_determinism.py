@@ -34,7 +34,36 @@ PONG = {
     "learner": {"environments": 8, "groups": 2},
     "checkpoint": {"intervalSeconds": 1},
 }
-JOBS = [pytest.param(CARTPOLE, id="CartPole"), pytest.param(PONG, id="Pong")]
+RAINBOW = CARTPOLE | {
+    "totalSteps": 8 * 1600,
+    "algorithm": {
+        "name": "EpsilonRainbow",
+        "parameters": {
+            "replayCapacitySteps": 4000,  # the ring comes round
+            "learningStartsSteps": 1000,
+            "trainingIntensity": 2.5,
+            "targetUpdateSteps": 500,
+            "epsilonDecaySteps": 5000,
+            "lowestFinalEpsilon": 0.001,
+        },
+    },
+    "learner": {"environments": 8, "groups": 2},
+    "checkpoint": {"intervalSeconds": 1, "includeReplay": True},
+}
+PONG_DQN = PONG | {
+    "totalSteps": 8 * 400,
+    "algorithm": {
+        "name": "DQN",
+        "parameters": {"replayCapacitySteps": 2000, "learningStartsSteps": 1000, "trainingIntensity": 1},
+    },
+    "checkpoint": {"intervalSeconds": 1, "includeReplay": True},
+}
+JOBS = [
+    pytest.param(CARTPOLE, id="CartPole"),
+    pytest.param(PONG, id="Pong"),
+    pytest.param(RAINBOW, id="CartPole-Rainbow"),
+    pytest.param(PONG_DQN, id="Pong-DQN"),
+]
 FOUR = ("a", "b", "c", "d")
 
 
@@ -113,6 +142,51 @@ def test_a_learner_killed_twenty_times_goes_on_exactly(tmp_path: Path) -> None:
             job.kill(learner)
         job.start_learner()
         assert job.finish() == expected
+
+
+def test_without_its_replay_a_resumed_learner_fills_one_before_it_learns(tmp_path: Path) -> None:
+    config = config_of(RAINBOW | {"checkpoint": {"intervalSeconds": 1}, "totalSteps": 8 * 2000})
+    with job_processes(config, tmp_path) as job:
+        learner = job.start_learner()
+        job.start_simulators("only")
+        reach(job, config.total_steps // 2)
+        learner.terminate()
+        assert learner.wait(60) == contract.EXIT_RESUME, job.log()
+        job.start_learner()
+        job.wait_until(lambda: "learning goes on after" in job.status().get("message", ""), "word of the empty replay")
+        job.finish()
+        assert "replay_refills" in job.log()
+
+
+@pytest.mark.timeout(900)
+def test_a_learner_killed_with_its_replay_goes_on_exactly(tmp_path: Path) -> None:
+    config, moments = config_of(RAINBOW), random.Random(21)
+    with job_processes(config, tmp_path / "undisturbed") as job:
+        job.start_learner()
+        job.start_simulators("only")
+        expected = job.finish()
+    with job_processes(config, tmp_path / "killed") as job:
+        job.start_simulators("only")
+        for _ in range(6):
+            learner = job.start_learner()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                learner.wait(moments.uniform(3.0, 9.0))
+            job.kill(learner)
+        job.start_learner()
+        assert job.finish() == expected
+
+
+def test_a_replay_that_no_machine_can_hold_is_refused_with_the_figure(tmp_path: Path) -> None:
+    environment = PONG["environment"] | {"atari": {"height": 256, "width": 256, "grayscale": False}}
+    parameters = {"replayCapacitySteps": 10**9}
+    config = config_of(PONG | {"environment": environment, "algorithm": {"name": "DQN", "parameters": parameters}})
+    with job_processes(config, tmp_path) as job:
+        learner = job.start_learner()
+        job.start_simulators("only")
+        assert learner.wait(120) == contract.EXIT_INVALID
+        last = job.log().splitlines()[-1]
+    assert last.startswith("spec.algorithm.parameters.replayCapacitySteps: 1,000,000,000 steps of 196,608 bytes take")
+    assert last.endswith("steps fit")
 
 
 def test_environments_that_cannot_be_replayed_are_cut_where_their_simulator_was_lost(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import promql_parser
 
 from stepstream_operator.metrics import CATALOGUE as OPERATOR
-from stepstream_trainer.learner.metrics import CATALOGUE as LEARNER
+from stepstream_trainer.learner.metric_catalogue import CATALOGUE as LEARNER
 from stepstream_trainer.metrics import Catalogue, Metric
 from stepstream_trainer.simulator.metrics import CATALOGUE as SIMULATOR
 

@@ -52,6 +52,23 @@ def test_a_game_is_the_same_however_many_are_played_at_a_time(greedy: bool, cart
     assert games_of(cartpole, lanes=1, greedy=greedy) == games_of(cartpole, lanes=4, greedy=greedy)
 
 
+@pytest.mark.parametrize("name", ["DQN", "CategoricalDQN", "EpsilonRainbow"])
+def test_value_based_agents_play_with_the_epsilon_of_evaluations(name: str, tmp_path: Path) -> None:
+    def run(epsilon: float) -> list[Game]:
+        algorithm = {"name": name, "parameters": {"evaluationEpsilon": epsilon, "finalEpsilon": 1.0}}
+        return games_of(write_run(tmp_path / f"{epsilon}", CARTPOLE, algorithm=algorithm), lanes=3, greedy=True)
+
+    without, always = run(0.0), run(1.0)
+    assert without != always
+    assert games_of(tmp_path / "0.0", lanes=3, greedy=False) == always  # exploring as in training
+
+
+def test_an_evaluation_says_how_a_value_based_agent_played(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(tmp_path / "run", CARTPOLE, algorithm={"name": "DQN", "parameters": {}})
+    assert evaluate.main([str(run), "--episodes", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["policy"] == "Epsilon 0.05"
+
+
 def test_sampled_games_are_not_the_greedy_ones(cartpole: Path) -> None:
     assert games_of(cartpole, lanes=4, greedy=True) != games_of(cartpole, lanes=4, greedy=False)
 

@@ -8,7 +8,33 @@ from stepstream_operator.api import parse_job
 from stepstream_trainer.config import AlgorithmName, Mode, PPOParameters
 from tests.support.jobs import job_manifest, make_job, refusals
 
+
+def _dqn(**parameters: Any) -> dict[str, Any]:
+    return {"algorithm": {"name": "DQN", "parameters": parameters}}
+
+
+PARAMETERS = "spec.algorithm.parameters"
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
+    (_dqn(nStep=0), f"{PARAMETERS}.nStep: must be at least 1, got 0"),
+    (_dqn(trainingIntensity=0), f"{PARAMETERS}.trainingIntensity: must be above 0, got 0"),
+    (_dqn(replayCapacitySteps=0), f"{PARAMETERS}.replayCapacitySteps: must be at least 1, got 0"),
+    (
+        _dqn(batchSize=512, replayCapacitySteps=500, learningStartsSteps=100),
+        f"{PARAMETERS}.batchSize: must be at most replayCapacitySteps, got 512",
+    ),
+    (
+        _dqn(replayCapacitySteps=10_000),
+        f"{PARAMETERS}.learningStartsSteps: must be at most replayCapacitySteps, got 50000",
+    ),
+    (
+        _dqn(lowestFinalEpsilon=0.2),
+        f"{PARAMETERS}.lowestFinalEpsilon: must be at most finalEpsilon, got 0.2",
+    ),
+    (
+        {"algorithm": {"name": "EpsilonRainbow", "parameters": {"learningStartsSteps": 2_000_000}}},
+        f"{PARAMETERS}.learningStartsSteps: must be at most replayCapacitySteps, got 2000000",
+    ),
     ({"simulators": {"replicas": 0}}, "spec.simulators.replicas: must be at least 1, got 0"),
     (
         {"simulators": {"replicas": "2"}},

@@ -8,8 +8,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from stepstream_operator.metrics import CATALOGUE as OPERATOR
-from stepstream_trainer.learner.metrics import CATALOGUE as LEARNER
-from stepstream_trainer.learner.metrics import LearnerMetrics, LoopPhase
+from stepstream_trainer.learner.metric_catalogue import CATALOGUE as LEARNER
+from stepstream_trainer.learner.metrics import LearnerMetrics, LoopPhase, ReplayStands
 from stepstream_trainer.learner.recent_episodes import RecentEpisodes
 from stepstream_trainer.metrics import Metric, new_registry
 from stepstream_trainer.metrics_docs import render
@@ -61,6 +61,27 @@ def test_serving_a_group_counts_steps_frames_and_the_time_of_both_phases() -> No
     assert registry.get_sample_value("stepstream_learner_phase_seconds_total", {"phase": "wait"}) == 0.5
     assert registry.get_sample_value("stepstream_learner_batch_rows_sum", {"kind": "inference"}) == 32
     assert metrics.accounted_seconds() == 0.75
+
+
+def test_a_replay_shows_what_it_holds_how_often_it_is_used_and_what_surprised() -> None:
+    registry = new_registry()
+    metrics = LearnerMetrics(registry, frame_skip=4)
+    stands = ReplayStands(
+        steps=900, capacity_steps=1000, ratio_asked=8.0, ratio_reached=7.5, epsilon=0.1, steps_to_learning=0
+    )
+    metrics.replay_stands(stands)
+    metrics.sampled(age_steps=400.0, priority_mean=0.5, priority_largest=3.0)
+    metrics.sampled(age_steps=500.0, priority_mean=0.4, priority_largest=2.0)
+    seen = {
+        name: registry.get_sample_value(f"stepstream_learner_{name}")
+        for name in ("replay_steps", "replay_capacity_steps", "epsilon", "replay_sample_age_steps_sum")
+    }
+    assert list(seen.values()) == [900, 1000, 0.1, 900]
+    for kind, ratio in (("asked", 8.0), ("reached", 7.5)):
+        assert registry.get_sample_value("stepstream_learner_replay_ratio", {"kind": kind}) == ratio
+    for statistic, priority in (("mean", 0.4), ("largest", 2.0)):
+        assert registry.get_sample_value("stepstream_learner_replay_priority", {"statistic": statistic}) == priority
+    assert metrics.totals.replay == stands
 
 
 def test_counters_count_from_the_start_of_the_process_and_the_jobs_steps_from_the_start_of_the_job() -> None:

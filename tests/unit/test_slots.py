@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stepstream_trainer.learner.lanes import Lanes, runs
-from stepstream_trainer.learner.slots import Slots
+from stepstream_trainer.learner.slots import CUT, Slots
 from stepstream_trainer.rows import LIFE_LOST, RESTART, START, TERMINATED, TRUNCATED, VACANT, Rows, Spaces
 
 SPACES = Spaces(shape=(2,), dtype=np.dtype(np.float32), num_actions=4, num_categories=0)
@@ -153,7 +153,7 @@ def test_a_lost_episode_that_cannot_be_replayed_ends_as_a_truncation() -> None:
     successor, starts = slots.open_lanes(0, [0, 1])
     assert [(start.episode, start.actions) for start in starts] == [(1, b""), (1, b"")]
     write(slots, successor, [8.0, 9.0], [START, START])
-    assert slots.flags.tolist() == [TRUNCATED, TRUNCATED]
+    assert slots.flags.tolist() == [TRUNCATED | CUT, TRUNCATED | CUT]
     assert slots.reward.tolist() == [0.0, 0.0]
     assert slots.final_observation[:, 0].tolist() == [0.0, 1.0]
     assert slots.observation[:, 0].tolist() == [8.0, 9.0]
@@ -168,7 +168,7 @@ def test_where_no_row_is_awaited_the_lost_episode_ends_at_the_next_action() -> N
     post(slots, 1, 2)
     assert take(slots, lanes) == [RESTART, RESTART]
     write(slots, lanes, [8.0, 9.0], [START, START])
-    assert slots.flags.tolist() == [TRUNCATED, TRUNCATED]
+    assert slots.flags.tolist() == [TRUNCATED | CUT, TRUNCATED | CUT]
     assert slots.final_observation[:, 0].tolist() == [0.0, 1.0]
 
 

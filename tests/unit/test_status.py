@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from stepstream_trainer.learner.metrics import LoopPhase
+from stepstream_trainer.learner.metrics import LoopPhase, ReplayStands
 from stepstream_trainer.learner.status import STALLED_SECONDS, Identity, LearnerStatus, Phase, Progress
 
 
@@ -144,3 +144,31 @@ def test_the_snapshot_is_json_with_every_field_of_the_contract() -> None:
     snapshot = json.loads(json.dumps(make_status(Clock()).snapshot()))
     assert set(expected.split()) <= snapshot.keys()
     assert set(snapshot["phaseSeconds"]) == {"wait", "inference", "optimise", "checkpoint", "other"}
+
+
+def replay(**changes: float) -> ReplayStands:
+    full = {"steps": 900, "capacity_steps": 1000, "ratio_asked": 8.0, "ratio_reached": 7.5, "epsilon": 0.1}
+    return ReplayStands(**({**full, "steps_to_learning": 0} | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("updates", "word"), [(0, "begins"), (50, "goes on")])
+def test_a_replay_that_fills_before_learning_is_what_the_message_says(updates: int, word: str) -> None:
+    status = make_status(Clock())
+    status.advance(Progress(steps=200, updates=updates, replay=replay(steps_to_learning=1234)))
+    assert status.snapshot()["message"] == f"the replay fills: learning {word} after 1,234 more steps"
+    status.advance(Progress(steps=2000, updates=updates, replay=replay()))
+    assert status.snapshot()["message"] == ""
+
+
+def test_a_status_holds_the_replay_where_there_is_one() -> None:
+    status = make_status(Clock())
+    assert status.snapshot()["replay"] is None
+    status.advance(Progress(replay=replay()))
+    assert status.snapshot()["replay"] == {
+        "steps": 900,
+        "capacitySteps": 1000,
+        "ratioAsked": 8.0,
+        "ratioReached": 7.5,
+        "epsilon": 0.1,
+        "stepsToLearning": 0,
+    }

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stepstream_trainer.algorithms.networks import build_actor_critic
-from stepstream_trainer.algorithms.policy import Policy
+from stepstream_trainer.algorithms.playing import Playing, build_playing
 from stepstream_trainer.algorithms.precision import choose_precision
 from stepstream_trainer.config import ConfigurationErrors, EnvironmentConfig, TrainerConfig, load_trainer_config
 from stepstream_trainer.learner.checkpoint import CheckpointError, CheckpointStore, Manifest, State
@@ -43,7 +42,7 @@ class Run:
 class Agent:
     """A policy and what stands between it and an environment."""
 
-    policy: Policy
+    policy: Playing
     stack: FrameStack
     dtype: np.dtype[np.generic]
 
@@ -76,21 +75,23 @@ def load_agent(run: Run, spaces: Spaces) -> Agent:
     config = run.config
     seen = observing(config.environment, spaces.shape, spaces.dtype, spaces.num_categories)
     precision = choose_precision(config.learner.precision)
-    network = build_actor_critic(seen.network_input, spaces.num_actions, seed=config.seed, precision=precision)
+    policy = build_playing(
+        config.algorithm.parameters, seen.network_input, spaces.num_actions, seed=config.seed, precision=precision
+    )
     try:
-        network.load_state_dict(run.state["network"])
+        policy.network.load_state_dict(run.state["network"])
     except RuntimeError as error:
         raise CheckpointError(
             f"{run.directory}: its checkpoint at {run.manifest.step} steps does not fit {config.environment.id}"
         ) from error
-    return Agent(policy=Policy(network, precision), stack=seen.stack, dtype=seen.dtype)
+    return Agent(policy=policy, stack=seen.stack, dtype=seen.dtype)
 
 
 class Player:
     """Plays with n environments at once. Lane i plays the episodes it is told to, one after another."""
 
     def __init__(self, agent: Agent, batch: EnvironmentBatch, lanes: int, *, seed: int, greedy: bool) -> None:
-        """`seed` is the job's; `greedy` takes the likeliest action, otherwise actions are sampled as in training."""
+        """`seed` is the job's; `greedy` plays as well as the agent can, otherwise it explores as in training."""
         self._agent = agent
         self._batch = batch
         self._seed = seed
@@ -118,9 +119,6 @@ class Player:
 
     def choose(self) -> NDArray[np.int32]:
         """The policy's actions [n] for the observations at hand."""
-        observation = torch.from_numpy(self._stacked)
-        if self._greedy:
-            return self._agent.policy.greedy(observation).numpy().astype(np.int32)
         slots = EVALUATION_SLOT + self.episode
         uniform = np.array(
             [
@@ -129,7 +127,8 @@ class Player:
             ],
             np.float32,
         )
-        action, _, _ = self._agent.policy.act(observation, torch.from_numpy(uniform))
+        observation = torch.from_numpy(self._stacked)
+        action = self._agent.policy.play(observation, torch.from_numpy(uniform), greedy=self._greedy)
         return action.numpy().astype(np.int32)
 
     def step(self, action: NDArray[np.int32]) -> tuple[Array, NDArray[np.bool_]]:

@@ -56,8 +56,9 @@ def evaluate(run: Run, *, episodes: int, greedy: bool, max_steps: int, show: boo
     config = run.config
     probe = make_batch(config.environment, 1)
     probe.close()
+    agent = load_agent(run, probe.spaces)
     games = play(
-        load_agent(run, probe.spaces),
+        agent,
         config.environment,
         episodes=episodes,
         lanes=min(LANES, episodes),
@@ -69,7 +70,7 @@ def evaluate(run: Run, *, episodes: int, greedy: bool, max_steps: int, show: boo
     return Evaluation(
         environment=config.environment.id,
         step=run.manifest.step,
-        policy="Greedy" if greedy else "Sampled",
+        policy=agent.policy.named(greedy=greedy),
         returns=tuple(game.episode_return for game in games),
         lengths=tuple(game.length for game in games),
     )
@@ -117,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="stepstream evaluate", description="Whole games with a run's agent.")
     parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
     parser.add_argument("--episodes", type=at_least_one, default=30, help="games to play (default 30)")
-    parser.add_argument("--sample", action="store_true", help="sample actions as in training, not the likeliest ones")
+    parser.add_argument("--sample", action="store_true", help="explore as in training")
     parser.add_argument("--checkpoint", type=Path, help="a file of RUN/checkpoints (default: the newest)")
     parser.add_argument("--max-steps", type=at_least_one, default=100_000, help="of a game (default 100000)")
     parser.add_argument("--video", type=Path, metavar="FILE.gif", help="also record the first of the games")

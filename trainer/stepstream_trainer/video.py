@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
     parser.add_argument("--output", type=Path, help="GIF to write (default: RUN/videos/<steps>-<episode>.gif)")
     parser.add_argument("--episode", type=int, default=0, help="which of evaluate's games (default 0)")
-    parser.add_argument("--sample", action="store_true", help="sample actions as in training, not the likeliest ones")
+    parser.add_argument("--sample", action="store_true", help="explore as in training")
     parser.add_argument("--checkpoint", type=Path, help="a file of RUN/checkpoints (default: the newest)")
     parser.add_argument("--max-seconds", type=at_least_one, default=CLIP_SECONDS, help="of the clip (default 60)")
     options = parser.parse_args(arguments)

@@ -1,8 +1,9 @@
-"""What a policy-gradient update learns from. T horizon, B slots, N = T x B samples."""
+"""What an update learns from. T horizon, B slots, N samples: of a rollout, N = T x B."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
@@ -42,3 +43,31 @@ class RolloutBatch:
     @property
     def num_samples(self) -> int:
         return self.action_TB.numel()
+
+
+class Transitions(Protocol):
+    """N steps from replay, all of the tensors on the network's device."""
+
+    @property
+    def observation_N(self) -> torch.Tensor:
+        """[N, ...] as the network reads them (`observations.py`)."""
+
+    @property
+    def action_N(self) -> torch.Tensor:
+        """int64"""
+
+    @property
+    def return_N(self) -> torch.Tensor:
+        """float32: discounted rewards of n steps, fewer where the return ended, as learned from."""
+
+    @property
+    def next_observation_N(self) -> torch.Tensor:
+        """[N, ...]: after these steps. Where the return ended it means nothing."""
+
+    @property
+    def bootstrap_N(self) -> torch.Tensor:
+        """float32: discount ** steps, and 0 where the return ended."""
+
+    @property
+    def weight_N(self) -> torch.Tensor:
+        """float32: of each sample in the loss."""

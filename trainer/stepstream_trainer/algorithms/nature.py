@@ -1,7 +1,7 @@
 """The Nature network's image torso (Mnih et al. 2015, Methods), with a backward pass of its own.
 
     observation [N, R, C, 16 * F]   uint8: 4x4 blocks of pixels as channels
-      -> 32 of 8x8/4, as 2x2/1 on blocks -> 64 of 4x4/2 -> 64 of 3x3/1 -> 512 fully connected, each rectified
+      -> 32 of 8x8/4, as 2x2/1 on blocks -> 64 of 4x4/2 -> 64 of 3x3/1 -> F = 512 fully connected, each rectified
 
 Why it is not left to autograd and autocast, which take 1.5 times as long (benchmarks/bench_network.py):
 - weights are cast to the format of the arithmetic once per optimiser step, not once per call;
@@ -40,9 +40,11 @@ class _Layers:
     conv3: Convolution
     linear: Linear
     dtype: torch.dtype
+    convolution_gradient_scale: float
+    """Of the gradient that enters the last convolution."""
 
     def forward(self, observation: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """What the backward pass needs: images, the three convolutions' outputs, features [N, 512]."""
+        """What the backward pass needs: images, the three convolutions' outputs, features [N, F]."""
         images = observation.to(self.dtype).permute(0, 3, 1, 2)
         first = self.conv1.forward(images)
         second = self.conv2.forward(first)
@@ -55,6 +57,8 @@ class _Layers:
         at_linear = through_rectifier(gradient, features)
         linear = self.linear.parameter_gradients(at_linear, flattened(third))
         at_third = unflattened(self.linear.input_gradient(at_linear, flattened(third)), like=third)
+        if self.convolution_gradient_scale != 1.0:
+            at_third = at_third * self.convolution_gradient_scale
         conv3 = self.conv3.parameter_gradients(at_third, second)
         at_second = self.conv3.input_gradient(at_third, second)
         conv2 = self.conv2.parameter_gradients(at_second, first)
@@ -66,9 +70,18 @@ class _Layers:
 class NatureTorso(nn.Module):
     """Parameters are float32 and have the usual shapes (conv1: [32, frames * colours, 8, 8])."""
 
-    def __init__(self, spec: BlockImages, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        spec: BlockImages,
+        dtype: torch.dtype,
+        *,
+        num_features: int = FEATURES,
+        convolution_gradient_scale: float = 1.0,
+    ) -> None:
+        """Gradients are scaled where they enter the convolutions: for heads that read features of their own."""
         super().__init__()
         self._colours = spec.colours
+        self._convolution_gradient_scale = convolution_gradient_scale
         self._dtype = dtype
         self._flat: FlatParameters
         self._cast: torch.Tensor
@@ -77,7 +90,7 @@ class NatureTorso(nn.Module):
         self.conv1 = nn.Conv2d(spec.frames * spec.colours, 32, 8, stride=BLOCK)
         self.conv2 = nn.Conv2d(32, 64, 4, stride=2)
         self.conv3 = nn.Conv2d(64, 64, 3)
-        self.linear = nn.Linear(64 * _outputs_along(spec.rows) * _outputs_along(spec.columns), FEATURES)
+        self.linear = nn.Linear(64 * _outputs_along(spec.rows) * _outputs_along(spec.columns), num_features)
 
     def bind(self, flat: FlatParameters) -> None:
         """Say where parameters and gradients lie. Once, before the first call."""
@@ -98,7 +111,7 @@ class NatureTorso(nn.Module):
         self._layers_version = self._flat.version
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
-        """Features float32 [N, 512]."""
+        """Features float32 [N, F]."""
         self.refresh()
         if not torch.is_grad_enabled():
             return self._layers.forward(observation)[-1].float()
@@ -130,6 +143,7 @@ class NatureTorso(nn.Module):
             conv3=Convolution(part(self.conv3.weight), part(self.conv3.bias), stride=1),
             linear=Linear(part(self.linear.weight), part(self.linear.bias)),
             dtype=self._dtype,
+            convolution_gradient_scale=self._convolution_gradient_scale,
         )
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
-from stepstream_trainer.config import A2CParameters, LearningRateScaling, PPOParameters
+import numpy as np
+from numpy.typing import NDArray
+
+from stepstream_trainer.config import A2CParameters, LearningRateScaling, PPOParameters, QLearningParameters
 
 KL_TOLERANCE = 2.0
 FACTOR_STEP = 1.5
@@ -21,6 +25,45 @@ def learning_rate(parameters: A2CParameters | PPOParameters, *, batch_size: int,
         scaling=parameters.learning_rate_scaling,
     )
     return annealed(scaled, progress=progress, anneal=parameters.anneal)
+
+
+def q_learning_rate(parameters: QLearningParameters) -> float:
+    """The optimiser's step size for the job's batches."""
+    return scaled_learning_rate(
+        parameters.learning_rate,
+        batch_size=parameters.batch_size,
+        reference_batch_size=parameters.reference_batch_size,
+        scaling=parameters.learning_rate_scaling,
+    )
+
+
+def epsilons(
+    parameters: QLearningParameters, global_slots: NDArray[np.uint64], *, num_slots: int, steps: int
+) -> NDArray[np.float32]:
+    """Each slot's probability of a random action, `steps` steps into the job; `num_slots` are all learners' slots.
+
+    It falls linearly from 1 to the slot's final value. Where the job names a lowest final value, slots end between it
+    and `final_epsilon`, at equal ratios, as in Stooke & Abbeel 2019 (rlpyt).
+    """
+    highest, lowest = parameters.final_epsilon, parameters.lowest_final_epsilon
+    final = np.full(len(global_slots), highest)
+    if lowest is not None and num_slots > 1:
+        final = highest * (lowest / highest) ** (np.asarray(global_slots, np.float64) / (num_slots - 1))
+    fraction = min(1.0, steps / parameters.epsilon_decay_steps)
+    return np.asarray(1.0 + fraction * (final - 1.0), np.float32)
+
+
+def importance_exponent(parameters: QLearningParameters, progress: float) -> float:
+    """Beta of prioritised replay: linearly to 1 as `progress` goes from 0 to 1 (Schaul et al. 2016, section 3.4)."""
+    return parameters.importance_exponent + progress * (1.0 - parameters.importance_exponent)
+
+
+def updates_due(intensity: Fraction, *, steps: int, learning_starts: int, batch_size: int) -> int:
+    """Updates that a job has made by `steps`, if each step beyond `learning_starts` is learned from `intensity` times.
+
+    In exact arithmetic: what is due never drifts, whatever the iterations and resumes that it is made in.
+    """
+    return math.floor(intensity * max(0, steps - learning_starts) / batch_size)
 
 
 def adapted(factor: float, *, kl: float, target_kl: float) -> float:

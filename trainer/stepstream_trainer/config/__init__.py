@@ -7,11 +7,14 @@ from stepstream_trainer.config.algorithms import (
     AlgorithmConfig,
     AlgorithmName,
     CategoricalDQNParameters,
+    CategoricalParameters,
     DQNParameters,
     EpsilonRainbowParameters,
     LearningRateScaling,
     Parameters,
+    PolicyGradientParameters,
     PPOParameters,
+    QLearningParameters,
 )
 from stepstream_trainer.config.environment import AtariConfig, EnvironmentConfig, RewardClip
 from stepstream_trainer.config.errors import ConfigurationErrors, FieldError
@@ -38,6 +41,7 @@ __all__ = [
     "AlgorithmName",
     "AtariConfig",
     "CategoricalDQNParameters",
+    "CategoricalParameters",
     "CheckpointConfig",
     "ConfigurationErrors",
     "DQNParameters",
@@ -50,7 +54,9 @@ __all__ = [
     "Mode",
     "PPOParameters",
     "Parameters",
+    "PolicyGradientParameters",
     "Precision",
+    "QLearningParameters",
     "RewardClip",
     "SimulatorsConfig",
     "StopWhenConfig",

@@ -24,7 +24,10 @@ class AlgorithmName(enum.StrEnum):
 ASYNC_NAMES: Final[Mapping[str, str]] = {"A3C": "A2C", "APPO": "PPO"}
 """The paper's names for the asynchronous variants; they imply mode Async."""
 
-Parameters = A2CParameters | PPOParameters | DQNParameters | CategoricalDQNParameters | EpsilonRainbowParameters
+PolicyGradientParameters = A2CParameters | PPOParameters
+CategoricalParameters = CategoricalDQNParameters | EpsilonRainbowParameters
+QLearningParameters = DQNParameters | CategoricalParameters
+Parameters = PolicyGradientParameters | QLearningParameters
 
 PARAMETERS: Final[Mapping[str, type]] = {
     AlgorithmName.A2C: A2CParameters,
@@ -54,9 +57,12 @@ __all__ = [
     "AlgorithmConfig",
     "AlgorithmName",
     "CategoricalDQNParameters",
+    "CategoricalParameters",
     "DQNParameters",
     "EpsilonRainbowParameters",
     "LearningRateScaling",
     "PPOParameters",
     "Parameters",
+    "PolicyGradientParameters",
+    "QLearningParameters",
 ]

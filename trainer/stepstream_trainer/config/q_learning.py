@@ -61,6 +61,16 @@ def final_epsilon(default: float) -> Any:
     return probability("Probability of a random action after epsilonDecaySteps; it starts at 1.", default)
 
 
+def lowest_final_epsilon() -> Any:
+    return spec_field(
+        doc="Spread the environments' final epsilons, at equal ratios, from finalEpsilon down to this.",
+        default=None,
+        minimum=0,
+        exclusive_minimum=True,
+        maximum=1,
+    )
+
+
 def epsilon_decay(default: int) -> Any:
     return steps("Steps over which the probability of a random action falls linearly.", default)
 
@@ -119,9 +129,39 @@ SUPPORT_RULE = CrossRule(
 )
 
 
+def _replay_rules(*, learning_starts: int, final_epsilon: float) -> tuple[CrossRule, ...]:
+    """Between the fields that all of the family share; the arguments are the defaults in which they differ."""
+    capacity = "self.?replayCapacitySteps.orValue(1000000)"
+    return (
+        CrossRule(
+            field="batchSize",
+            message="must be at most replayCapacitySteps",
+            holds=lambda parameters: parameters.batch_size <= parameters.replay_capacity_steps,
+            value=lambda parameters: parameters.batch_size,
+            cel=f"self.?batchSize.orValue(32) <= {capacity}",
+        ),
+        CrossRule(
+            field="learningStartsSteps",
+            message="must be at most replayCapacitySteps",
+            holds=lambda parameters: parameters.learning_starts_steps <= parameters.replay_capacity_steps,
+            value=lambda parameters: parameters.learning_starts_steps,
+            cel=f"self.?learningStartsSteps.orValue({learning_starts}) <= {capacity}",
+        ),
+        CrossRule(
+            field="lowestFinalEpsilon",
+            message="must be at most finalEpsilon",
+            holds=lambda parameters: (parameters.lowest_final_epsilon or 0.0) <= parameters.final_epsilon,
+            value=lambda parameters: parameters.lowest_final_epsilon,
+            cel=f"self.?lowestFinalEpsilon.orValue(0.0) <= self.?finalEpsilon.orValue({final_epsilon})",
+        ),
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DQNParameters:
     """Deep Q-network (Mnih et al. 2015), Huber loss, RMSProp."""
+
+    CROSS_RULES: ClassVar[tuple[CrossRule, ...]] = _replay_rules(learning_starts=50_000, final_epsilon=0.1)
 
     learning_rate: float = learning_rate(2.5e-4, because="Mnih et al. 2015")
     batch_size: int = batch_size()
@@ -137,11 +177,14 @@ class DQNParameters:
     replay_capacity_steps: int = replay_capacity()
     training_intensity: float = training_intensity()
     final_epsilon: float = final_epsilon(0.1)
+    lowest_final_epsilon: float | None = lowest_final_epsilon()
     epsilon_decay_steps: int = epsilon_decay(1_000_000)
     evaluation_epsilon: float = evaluation_epsilon(0.05)
     huber_delta: float = coefficient("Errors above this count linearly.", 1.0)
     max_grad_norm: float = max_grad_norm(10.0)
-    rms_rho: float = spec_field(doc="RMSProp's decay of squared gradients.", default=0.95, minimum=0, maximum=1)
+    rms_rho: float = spec_field(
+        doc="RMSProp's decay of squared gradients.", default=0.95, minimum=0, exclusive_minimum=True, maximum=0.99999
+    )
     rms_epsilon: float = spec_field(
         doc="RMSProp's epsilon, inside the square root.", default=1e-6, minimum=0, exclusive_minimum=True, maximum=1
     )
@@ -153,7 +196,10 @@ class DQNParameters:
 class CategoricalDQNParameters:
     """Distributional Q-learning with fixed atoms (C51, Bellemare et al. 2017), Adam."""
 
-    CROSS_RULES: ClassVar[tuple[CrossRule, ...]] = (SUPPORT_RULE,)
+    CROSS_RULES: ClassVar[tuple[CrossRule, ...]] = (
+        *_replay_rules(learning_starts=50_000, final_epsilon=0.01),
+        SUPPORT_RULE,
+    )
 
     learning_rate: float = learning_rate(2.5e-4, because=BELLEMARE)
     batch_size: int = batch_size()
@@ -169,6 +215,7 @@ class CategoricalDQNParameters:
     replay_capacity_steps: int = replay_capacity()
     training_intensity: float = training_intensity()
     final_epsilon: float = final_epsilon(0.01)
+    lowest_final_epsilon: float | None = lowest_final_epsilon()
     epsilon_decay_steps: int = epsilon_decay(1_000_000)
     evaluation_epsilon: float = evaluation_epsilon(0.001)
     atoms: int = atoms()
@@ -184,7 +231,10 @@ class CategoricalDQNParameters:
 class EpsilonRainbowParameters:
     """Rainbow (Hessel et al. 2018) with epsilon-greedy exploration instead of noisy layers, Adam."""
 
-    CROSS_RULES: ClassVar[tuple[CrossRule, ...]] = (SUPPORT_RULE,)
+    CROSS_RULES: ClassVar[tuple[CrossRule, ...]] = (
+        *_replay_rules(learning_starts=20_000, final_epsilon=0.01),
+        SUPPORT_RULE,
+    )
 
     learning_rate: float = learning_rate(6.25e-5, because=HESSEL)
     batch_size: int = batch_size()
@@ -200,6 +250,7 @@ class EpsilonRainbowParameters:
     replay_capacity_steps: int = replay_capacity()
     training_intensity: float = training_intensity()
     final_epsilon: float = final_epsilon(0.01)
+    lowest_final_epsilon: float | None = lowest_final_epsilon()
     epsilon_decay_steps: int = epsilon_decay(62_500)
     evaluation_epsilon: float = evaluation_epsilon(0.001)
     atoms: int = atoms()

@@ -20,6 +20,7 @@ from stepstream_trainer.learner.checkpoint import CheckpointError
 from stepstream_trainer.learner.identity import OtherJobError
 from stepstream_trainer.learner.loop import Outcome
 from stepstream_trainer.logs import configure_logs, get_log
+from stepstream_trainer.replay import ReplayTooLargeError, ReplayTooSmallError
 
 _log = get_log("learner")
 
@@ -51,6 +52,8 @@ def main(arguments: Sequence[str] = ()) -> int:
     except KeyError as error:
         return _refuse(f"the environment variable {error.args[0]} is not set")
     except (ConfigurationErrors, UnsupportedJobError, OtherJobError, CheckpointError) as error:
+        return _refuse(str(error))
+    except (ReplayTooLargeError, ReplayTooSmallError) as error:
         return _refuse(str(error))
     except (CannotListenError, OSError) as error:
         return _refuse(str(error))

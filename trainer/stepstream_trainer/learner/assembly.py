@@ -10,26 +10,23 @@ from pathlib import Path
 
 import torch
 
-from stepstream_trainer.algorithms.networks import build_actor_critic
-from stepstream_trainer.algorithms.policy import Policy
 from stepstream_trainer.algorithms.precision import Precision, choose_precision, keep_freed_memory
-from stepstream_trainer.config import A2CParameters, Mode, PPOParameters, TrainerConfig
+from stepstream_trainer.config import Mode, TrainerConfig
 from stepstream_trainer.cores import usable_cores
 from stepstream_trainer.http import Endpoints, HttpServer
 from stepstream_trainer.learner.checkpoint import CheckpointStore, Manifest, State
 from stepstream_trainer.learner.episodes import EpisodeTracker
 from stepstream_trainer.learner.evaluations import Evaluations
 from stepstream_trainer.learner.event_log import EventLog
+from stepstream_trainer.learner.families import Ground, build_learning
+from stepstream_trainer.learner.gathering import Gatherer
 from stepstream_trainer.learner.groups import number_of_groups
 from stepstream_trainer.learner.identity import OtherJobError, identity_digest
 from stepstream_trainer.learner.ingest import StreamServer
 from stepstream_trainer.learner.loop import LearnerLoop, Outcome, Parts
 from stepstream_trainer.learner.metrics import LearnerMetrics
 from stepstream_trainer.learner.observing import observing
-from stepstream_trainer.learner.optimiser import build_update
 from stepstream_trainer.learner.reporting import Reporter
-from stepstream_trainer.learner.rollouts import Rollout
-from stepstream_trainer.learner.sampling import RolloutSampler
 from stepstream_trainer.learner.slots import Slots
 from stepstream_trainer.learner.status import Identity, LearnerStatus, Phase
 from stepstream_trainer.learner.targets import Targets
@@ -132,40 +129,30 @@ class Learner:
         torch.set_num_threads(usable_cores())
         precision = choose_precision(config.learner.precision)
         keep_freed_memory()
-        network_input = observing(
-            config.environment, slots.spaces.shape, slots.spaces.dtype, slots.spaces.num_categories
-        )
-        network = build_actor_critic(
-            network_input.network_input, slots.spaces.num_actions, seed=config.seed, precision=precision
-        )
+        seen = observing(config.environment, slots.spaces.shape, slots.spaces.dtype, slots.spaces.num_categories)
         window = config.stop_when.episodes if config.stop_when else DEFAULT_WINDOW
         episodes = EpisodeTracker(config.learner.environments, window)
         reporter = self._reporter(episodes)
-        rollout = Rollout(
-            horizon=_horizon(config),
-            num_slots=config.learner.environments,
-            shape=network_input.stack.stacked_shape,
-            dtype=network_input.dtype,
-            device=precision.device,
+        gatherer = Gatherer(
+            config, slots=slots, stack=seen.stack, metrics=self._metrics, episodes=episodes, pause=reporter.pause
         )
-        sampler = RolloutSampler(
-            config,
-            slots=slots,
-            stack=network_input.stack,
-            rollout=rollout,
-            policy=Policy(network, precision),
-            metrics=self._metrics,
-            episodes=episodes,
-            pause=reporter.pause,
+        learning = build_learning(
+            Ground(
+                config=config,
+                gatherer=gatherer,
+                seen=seen,
+                precision=precision,
+                metrics=self._metrics,
+                checkpoints=self._checkpoints.directory,
+                closing=self._closing,
+            )
         )
         evaluations = Evaluations(settings.run_directory, config.evaluation, reporter.evaluated)
         self._closing.callback(evaluations.close)
         parts = Parts(
             slots=slots,
-            rollout=rollout,
-            sampler=sampler,
-            network=network,
-            update=build_update(config, network, precision),
+            experience=learning.experience,
+            network=learning.network,
             episodes=episodes,
             targets=Targets(settings.config_path, config, changed=self._changed),
             metrics=self._metrics,
@@ -217,10 +204,6 @@ class Learner:
 
 def refuse_unsupported(config: TrainerConfig) -> None:
     """Raises UnsupportedJobError with the first thing this version cannot do."""
-    if not isinstance(config.algorithm.parameters, A2CParameters | PPOParameters):
-        raise UnsupportedJobError(
-            f"spec.algorithm.name: {config.algorithm.name.value} is not trained by this version; use A2C or PPO"
-        )
     if config.mode is Mode.Async:
         raise UnsupportedJobError("spec.mode: Async is not trained by this version; use Sync or Auto")
     if config.learner.replicas != 1:
@@ -251,9 +234,3 @@ def _status(settings: Settings, config: TrainerConfig) -> LearnerStatus:
         frame_skip=config.environment.frame_skip,
     )
     return LearnerStatus(identity, total_steps=config.total_steps)
-
-
-def _horizon(config: TrainerConfig) -> int:
-    parameters = config.algorithm.parameters
-    assert isinstance(parameters, A2CParameters | PPOParameters)  # refuse_unsupported saw to it
-    return parameters.horizon

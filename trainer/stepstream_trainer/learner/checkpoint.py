@@ -4,6 +4,9 @@ A checkpoint is a data file and a manifest that holds the data's SHA-256. Data f
 beside its place, flushed to the disk and renamed: whoever finds a manifest finds the data it names, however the writer
 died. Reading verifies the checksum and goes back to an older checkpoint when the newest is damaged. Data is read with
 `weights_only`: a checkpoint can hold tensors and plain values, never code.
+
+A manifest may name files beside it, which are there before it is and which several checkpoints may share. They stay
+until the last checkpoint that names them goes.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ import json
 import os
 import pickle
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,10 @@ FORMAT = 2
 """Rises when a checkpoint of today could no longer be read by the code of yesterday."""
 
 State = dict[str, Any]
+
+BESIDE_SUFFIX = ".beside"
+"""Of files that belong to checkpoints and are named by their manifests."""
+NOTHING: Mapping[str, str] = {}
 
 
 class CheckpointError(Exception):
@@ -45,6 +52,8 @@ class Manifest:
     sha256: str
     bytes: int
     format: int = FORMAT
+    beside: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the files that belong to the checkpoint, by name."""
 
 
 class CheckpointStore:
@@ -54,10 +63,19 @@ class CheckpointStore:
         self.directory = directory
         self._retain = retain
 
-    def save(self, state: State, *, step: int, updates: int, attempt: int, job_digest: str) -> Manifest:
+    def save(
+        self,
+        state: State,
+        *,
+        step: int,
+        updates: int,
+        attempt: int,
+        job_digest: str,
+        beside: Mapping[str, str] = NOTHING,
+    ) -> Manifest:
         """Write one checkpoint; raises OSError when the disk refuses, and then leaves the older ones as they were."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        data = _serialise(state)
+        data = serialise(state)
         manifest = Manifest(
             step=step,
             updates=updates,
@@ -66,6 +84,7 @@ class CheckpointStore:
             unix_time=time.time(),
             sha256=hashlib.sha256(data).hexdigest(),
             bytes=len(data),
+            beside=dict(beside),
         )
         write_durably(self._data_path(step), data)
         write_durably(self.manifest_path(step), json.dumps(asdict(manifest), indent=1).encode())
@@ -73,14 +92,18 @@ class CheckpointStore:
         return manifest
 
     def load_latest(self, *, warn: Callable[[str], None]) -> tuple[Manifest, State] | None:
-        """The newest whole checkpoint; None when there are none. Each damaged one is told to `warn`.
+        """The newest checkpoint that is whole with all that lies beside it; None when there are none.
+
+        Each damaged one is told to `warn`.
 
         Raises CheckpointError when there are checkpoints and not one of them can be read.
         """
         damaged = []
         for path in self._manifests_newest_first():
             try:
-                return self.load(path)
+                found = self.load(path)
+                self._verify_beside(found[0])
+                return found
             except CheckpointError as error:
                 damaged.append(str(error))
                 warn(str(error))
@@ -92,7 +115,7 @@ class CheckpointStore:
         return None
 
     def load(self, manifest_path: Path) -> tuple[Manifest, State]:
-        """Read the checkpoint of one manifest file; raises CheckpointError when it is not whole."""
+        """Read the checkpoint of one manifest file, and nothing beside it; CheckpointError when it is not whole."""
         try:
             manifest = Manifest(**json.loads(manifest_path.read_text()))
             if manifest.format != FORMAT:
@@ -103,7 +126,7 @@ class CheckpointStore:
         if hashlib.sha256(data).hexdigest() != manifest.sha256:
             raise CheckpointError(f"{self._data_path(manifest.step)}: damaged: its checksum is not the manifest's")
         try:
-            return manifest, _deserialise(data)
+            return manifest, deserialise(data)
         except pickle.UnpicklingError as error:
             raise CheckpointError(
                 f"{self._data_path(manifest.step)}: holds more than tensors and plain values"
@@ -123,12 +146,26 @@ class CheckpointStore:
     def _manifests_newest_first(self) -> Iterator[Path]:
         return iter(sorted(self.directory.glob("checkpoint-*.json"), reverse=True))
 
+    def _verify_beside(self, manifest: Manifest) -> None:
+        """Raises CheckpointError when a file that belongs to the checkpoint is not what it was."""
+        for name, sha256 in manifest.beside.items():
+            path = self.directory / name
+            try:
+                with path.open("rb") as file:
+                    found = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                raise CheckpointError(f"{path}: cannot be read: {error}") from error
+            if found != sha256:
+                raise CheckpointError(f"{path}: damaged: its checksum is not the manifest's")
+
     def _prune(self) -> None:
         """Delete what is neither among the newest `retain` nor part of a whole checkpoint."""
         kept = list(self._manifests_newest_first())[: self._retain]
         wanted = {*kept, *(path.with_suffix(".pt") for path in kept)}
+        wanted.update(self.directory / name for path in kept for name in _names_beside(path))
+        found = [*self.directory.glob("checkpoint-*"), *self.directory.glob(f"*{BESIDE_SUFFIX}")]
         # A manifest goes before its data, so that what remains at any moment is whole.
-        for path in sorted(self.directory.glob("checkpoint-*"), key=lambda path: path.suffix != ".json"):
+        for path in sorted(found, key=lambda path: path.suffix != ".json"):
             if path not in wanted:
                 path.unlink(missing_ok=True)
 
@@ -140,6 +177,14 @@ def parameter_digest(network: torch.nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())  # sync
     return digest.hexdigest()
+
+
+def _names_beside(manifest_path: Path) -> list[str]:
+    """What the manifest names; nothing where it cannot be read, for then the checkpoint cannot be used either."""
+    try:
+        return list(json.loads(manifest_path.read_text()).get("beside", {}))
+    except (OSError, ValueError):
+        return []
 
 
 def write_durably(path: Path, data: bytes) -> None:
@@ -165,13 +210,13 @@ def _flush_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _serialise(state: State) -> bytes:
+def serialise(state: State) -> bytes:
     buffer = io.BytesIO()
     torch.save(_map_leaves(state, np.ndarray, torch.from_numpy), buffer)
     return buffer.getvalue()
 
 
-def _deserialise(data: bytes) -> State:
+def deserialise(data: bytes) -> State:
     state: State = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     return state
 

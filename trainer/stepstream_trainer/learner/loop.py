@@ -4,8 +4,8 @@
     ---------------------------        -------------------------------------         -----------
     rows arrive -> copied into   --->  collect: wait for a group's slots
     the slots of a group               one forward pass, sample, record
-    wait for the actions         <---  post the actions      (T steps, group by group)
-    send them                          optimise: epochs of minibatches of the rollout
+    wait for the actions         <---  post the actions      (some steps, group by group)
+    send them                          learn: from the rollout, or from samples of the replay
                                        checkpoint and evaluate (a process beside), if it is time
                                        report: status, metrics, history     ------->  /status, /metrics
 
@@ -13,8 +13,9 @@ In `Sync` mode one thread does all of the loop: while it optimises, the simulato
 Slots pass between the threads: those awaited belong to their stream, those ready to the loop; nobody holds a lock while
 copying. The loop waits for nothing but slots; a simulator waits for nothing but its actions.
 
-The state between two iterations is the only state that is ever saved. Until the update of an iteration is complete the
-network is the one that began it, so an iteration cut short is simply made again after a resume, with the same rows.
+What is gathered and how it is learned from is the algorithm's: `experience.py`. The state between two iterations is the
+only state that is ever saved. Until all slots have made an iteration's steps nothing of it has changed, so an iteration
+cut short is simply made again after a resume, with the same rows.
 """
 
 from __future__ import annotations
@@ -23,16 +24,14 @@ import time
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from stepstream_trainer.algorithms.batch import RolloutBatch
-from stepstream_trainer.algorithms.networks import ActorCritic
+from stepstream_trainer.algorithms.networks import FlatNetwork
 from stepstream_trainer.learner.checkpoint import CheckpointStore, Manifest, State, as_arrays, parameter_digest
 from stepstream_trainer.learner.episodes import EpisodeTracker
 from stepstream_trainer.learner.evaluations import Evaluations
+from stepstream_trainer.learner.experience import Experience, Position
+from stepstream_trainer.learner.gathering import Interrupted
 from stepstream_trainer.learner.metrics import LearnerMetrics, LoopPhase
-from stepstream_trainer.learner.optimiser import RolloutUpdate
 from stepstream_trainer.learner.reporting import Reporter
-from stepstream_trainer.learner.rollouts import Rollout
-from stepstream_trainer.learner.sampling import Interrupted, RolloutSampler
 from stepstream_trainer.learner.slots import Slots
 from stepstream_trainer.learner.targets import Targets
 from stepstream_trainer.logs import get_log
@@ -49,25 +48,13 @@ class Outcome(Enum):
     INTERRUPTED = auto()
 
 
-@dataclass(slots=True)
-class Position:
-    """How far the job is, between two iterations."""
-
-    steps: int = 0
-    updates: int = 0
-    slot_steps: int = 0
-    """Steps of each single slot: what the sampling of actions counts by."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parts:
     """What the loop drives; `assembly.py` builds it."""
 
     slots: Slots
-    rollout: Rollout
-    sampler: RolloutSampler
-    network: ActorCritic
-    update: RolloutUpdate
+    experience: Experience
+    network: FlatNetwork
     episodes: EpisodeTracker
     targets: Targets
     metrics: LearnerMetrics
@@ -87,14 +74,14 @@ class LearnerLoop:
         self._interval_seconds = checkpoint_interval_seconds
         self._position = Position()
         self._saved_at = time.monotonic()
-        self._saved_updates = 0
+        self._saved_steps = 0
 
     def run(self) -> Outcome:
         """Iterate until the targets are met or the learner is asked to stop; either way the newest state is saved."""
         boundary: State = {}
         try:
             if self._position.slot_steps == 0:
-                self._parts.sampler.first_observations()
+                self._parts.experience.begin()
             boundary = self._state()
             while not self._parts.targets.met(self._position.steps, self._parts.episodes.recent):
                 self._iterate()
@@ -127,55 +114,49 @@ class LearnerLoop:
             time.sleep(EVALUATION_POLL_SECONDS)
 
     def _iterate(self) -> None:
-        """One rollout and its update."""
+        """Some steps of every slot, and the updates that are due after them."""
         parts, position = self._parts, self._position
         started, accounted = time.perf_counter(), parts.metrics.accounted_seconds()
-        next_value_B = parts.sampler.collect(position.slot_steps)
-        batch = parts.rollout.batch(next_value_B)
-        position.slot_steps += parts.rollout.horizon
-        position.steps += batch.action_TB.numel()
-        self._optimise(batch)
-        parts.rollout.begin_next()
+        parts.experience.collect(position)
+        position.slot_steps += parts.experience.slot_steps
+        position.steps += parts.experience.slot_steps * parts.slots.num_slots
+        self._learn()
         elapsed = time.perf_counter() - started
         parts.metrics.spent(LoopPhase.OTHER, elapsed - (parts.metrics.accounted_seconds() - accounted))
         parts.reporter.tick()
 
-    def _optimise(self, batch: RolloutBatch) -> None:
-        position = self._position
+    def _learn(self) -> None:
+        parts, position = self._parts, self._position
+        progress = parts.targets.progress(position.steps)
         started = time.perf_counter()
-        progress = self._parts.targets.progress(position.steps)
-        figures = self._parts.update.update(batch, progress=progress, update_number=position.updates)
-        position.updates += 1
-        self._parts.reporter.updated(
-            rows=batch.action_TB.numel(), seconds=time.perf_counter() - started, figures=figures
-        )
+        for learned in parts.experience.learn(position, progress):
+            position.updates += 1
+            seconds, started = time.perf_counter() - started, time.perf_counter()
+            parts.reporter.updated(rows=learned.rows, seconds=seconds, figures=learned.figures)
 
     def _state(self) -> State:
         """What a checkpoint of this moment holds; true until the next update changes the network in place."""
         parts, position = self._parts, self._position
+        gathered = parts.experience.state_dict()
+        progress = {"slots": parts.slots.state_dict(), "episodes": parts.episodes.state_dict()}
         return {
+            **gathered,
             "network": parts.network.state_dict(),
-            "optimiser": parts.update.state_dict(),
             "steps": position.steps,
             "updates": position.updates,
             "slot_steps": position.slot_steps,
-            "progress": {
-                "slots": parts.slots.state_dict(),
-                "episodes": parts.episodes.state_dict(),
-                "observation": parts.rollout.observation[0],
-            },
+            "progress": gathered["progress"] | progress,
         }
 
     def resume(self, manifest: Manifest, state: State) -> None:
         """Stand where the checkpoint was written."""
         parts, progress = self._parts, as_arrays(state["progress"])
         parts.network.load_state_dict(state["network"])
-        parts.update.load_state_dict(state["optimiser"])
         parts.slots.load_state_dict(progress["slots"])
         parts.episodes.load_state_dict(progress["episodes"])
-        parts.rollout.observation[0] = progress["observation"]
+        parts.experience.load_state_dict(state | {"progress": progress})
         self._position = Position(steps=state["steps"], updates=state["updates"], slot_steps=state["slot_steps"])
-        self._saved_updates = manifest.updates
+        self._saved_steps = manifest.step
         parts.evaluations.resumed(state["steps"])
         totals = parts.metrics.totals
         totals.steps, totals.updates, totals.episodes = manifest.step, manifest.updates, parts.episodes.finished
@@ -185,16 +166,22 @@ class LearnerLoop:
     def _save(self, state: State) -> None:
         """Write `state`, unless the newest checkpoint holds it. A full disk costs this checkpoint, not the run."""
         self._saved_at = time.monotonic()
-        if not state or state["updates"] == self._saved_updates:
+        if not state or state["steps"] == self._saved_steps:
             return
         parts = self._parts
         try:
+            kept = parts.experience.keep()
             manifest = parts.checkpoints.save(
-                state, step=state["steps"], updates=state["updates"], attempt=self._attempt, job_digest=self._identity
+                state | kept.state,
+                step=state["steps"],
+                updates=state["updates"],
+                attempt=self._attempt,
+                job_digest=self._identity,
+                beside=kept.files,
             )
         except OSError as error:
             parts.reporter.checkpoint_failed(error)
             return
-        self._saved_updates = manifest.updates
+        self._saved_steps = manifest.step
         path = parts.checkpoints.manifest_path(manifest.step)
         parts.reporter.checkpoint_written(manifest, path, time.monotonic() - self._saved_at)

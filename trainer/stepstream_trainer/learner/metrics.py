@@ -1,4 +1,4 @@
-"""Every metric of a learner, and the facade through which the loop reports.
+"""The facade through which the loop reports to the metrics of `metric_catalogue.py`.
 
 The loop calls `served` once a group and `updated` once an update; nothing here is called once a step. Counters count
 since the process started (so that rates survive a resume); `Totals` counts since the job began.
@@ -12,120 +12,45 @@ from enum import StrEnum
 
 from prometheus_client import CollectorRegistry
 
-from stepstream_trainer.metrics import Catalogue
-
-CATALOGUE = Catalogue(prefix="stepstream_learner_", title="Learner")
-
-_ROWS = (1.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0)
-_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-_LAGS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0, 64.0)
-
-STEPS = CATALOGUE.counter("steps_total", unit="steps", meaning="Agent steps received from simulators.")
-FRAMES = CATALOGUE.counter(
-    "frames_total", unit="frames", meaning="Emulator frames behind those steps: steps x frame skip."
-)
-UPDATES = CATALOGUE.counter("updates_total", unit="updates", meaning="Optimiser updates, one for each policy version.")
-JOB_STEPS = CATALOGUE.gauge(
-    "job_steps", unit="steps", meaning="Steps since the job began, over every attempt that counts towards totalSteps."
-)
-STEPS_PER_SECOND = CATALOGUE.gauge(
-    "steps_per_second", unit="steps/s", meaning="Agent steps a second over the last half minute."
-)
-POLICY_LAG = CATALOGUE.histogram(
-    "policy_lag_updates",
-    unit="updates",
-    meaning="Updates between the policy version that acted and the one that learned from it; one value an update.",
-    buckets=_LAGS,
-)
-PHASE_SECONDS = CATALOGUE.counter(
-    "phase_seconds_total",
-    unit="seconds",
-    labels=("phase",),
-    meaning="Time of the loop by what it was spent on; the rates of all phases add up to 1.",
-)
-BATCH_ROWS = CATALOGUE.histogram(
-    "batch_rows",
-    unit="samples",
-    labels=("kind",),
-    meaning="Samples in one forward pass (kind=inference) and in one update (kind=update).",
-    buckets=_ROWS,
-)
-INFERENCE_SECONDS = CATALOGUE.histogram(
-    "inference_seconds", unit="seconds", meaning="One group's forward pass and sampling.", buckets=_SECONDS
-)
-UPDATE_SECONDS = CATALOGUE.histogram(
-    "update_seconds", unit="seconds", meaning="One update: every epoch and minibatch of it.", buckets=_SECONDS
-)
-ROWS = "rows"
-"""The queue between simulators' streams and the loop: bounded, because a slot holds one row."""
-QUEUE_DEPTH = CATALOGUE.gauge(
-    "queue_depth", unit="items", labels=("queue",), meaning="Items waiting; queue=rows: rows that the loop can take."
-)
-QUEUE_WAIT_SECONDS = CATALOGUE.counter(
-    "queue_wait_seconds_total", unit="seconds", labels=("queue",), meaning="Time its reader lost waiting for items."
-)
-EPISODES = CATALOGUE.counter("episodes_total", unit="episodes", meaning="Finished episodes.")
-EPISODE_RETURN_MEAN = CATALOGUE.gauge(
-    "episode_return_mean",
-    unit="score",
-    meaning="Mean true (unclipped, whole-game) return of the last stopWhen.episodes episodes.",
-)
-EPISODE_RETURN = CATALOGUE.summary(
-    "episode_return", unit="score", meaning="True (unclipped, whole-game) return of finished episodes."
-)
-EPISODE_LENGTH = CATALOGUE.summary("episode_length_steps", unit="steps", meaning="Length of finished episodes.")
-EVALUATION_RETURN = CATALOGUE.gauge(
-    "evaluation_return_mean", unit="score", meaning="Mean true return of the latest evaluation's greedy games."
-)
-EVALUATION_STEPS = CATALOGUE.gauge(
-    "evaluation_job_steps", unit="steps", meaning="Steps since the job began of the checkpoint that was evaluated."
-)
-SLOTS = CATALOGUE.gauge(
-    "slots", unit="slots", labels=("state",), meaning="Environment slots with a simulator (leased) and without (free)."
-)
-STREAMS = CATALOGUE.gauge("streams", unit="streams", meaning="Open simulator streams, spare ones included.")
-STREAMS_REFUSED = CATALOGUE.counter(
-    "streams_refused_total", unit="streams", labels=("reason",), meaning="Simulator streams refused, by gRPC status."
-)
-SIMULATORS_WAITED = CATALOGUE.counter(
-    "slot_wait_seconds_total",
-    unit="slot x seconds",
-    meaning="Time that slots stood still because their simulator waited for actions; divided by the leased slots and "
-    "the time, the fraction that simulators wait.",
-)
-LEASE_REPLAYED = CATALOGUE.counter(
-    "lease_replayed_steps_total",
-    unit="steps",
-    meaning="Steps given to simulators to replay, to rebuild slots of a lost simulator or of a resumed job.",
-)
-REBUILT_DIFFERENTLY = CATALOGUE.counter(
-    "slots_rebuilt_differently_total",
-    unit="slots",
-    meaning="Slots whose replayed episode was not the one they hold: the environment is not deterministic.",
-)
-CHECKPOINT_AGE = CATALOGUE.gauge(
-    "checkpoint_age_seconds",
-    unit="seconds",
-    meaning="Age of the newest whole checkpoint, so what a crash would lose; NaN before the first.",
-)
-CHECKPOINT_TIME = CATALOGUE.gauge(
-    "checkpoint_last_success_timestamp_seconds", unit="Unix time", meaning="When the newest checkpoint was written."
-)
-CHECKPOINT_FAILURES = CATALOGUE.counter(
-    "checkpoint_failures_total", unit="checkpoints", meaning="Checkpoints that could not be written; training went on."
-)
-CHECKPOINT_SECONDS = CATALOGUE.histogram(
-    "checkpoint_seconds", unit="seconds", meaning="Time to write one checkpoint.", buckets=_SECONDS
-)
-LOSS = CATALOGUE.gauge(
-    "loss", unit="1", labels=("name",), meaning="The latest update's figures: policy, value, entropy, and so on."
-)
-LEARNING_RATE = CATALOGUE.gauge("learning_rate", unit="1", meaning="Learning rate of the latest update.")
-INFO = CATALOGUE.gauge(
-    "info",
-    unit="1",
-    labels=("job", "algorithm", "mode", "device", "precision"),
-    meaning="Always 1; the labels say what runs here.",
+from stepstream_trainer.learner.metric_catalogue import (
+    BATCH_ROWS,
+    CHECKPOINT_AGE,
+    CHECKPOINT_FAILURES,
+    CHECKPOINT_SECONDS,
+    CHECKPOINT_TIME,
+    EPISODE_LENGTH,
+    EPISODE_RETURN,
+    EPISODE_RETURN_MEAN,
+    EPISODES,
+    EPSILON,
+    EVALUATION_RETURN,
+    EVALUATION_STEPS,
+    FRAMES,
+    INFERENCE_SECONDS,
+    INFO,
+    JOB_STEPS,
+    LEARNING_RATE,
+    LEASE_REPLAYED,
+    LOSS,
+    PHASE_SECONDS,
+    POLICY_LAG,
+    QUEUE_DEPTH,
+    QUEUE_WAIT_SECONDS,
+    REBUILT_DIFFERENTLY,
+    REPLAY_AGE,
+    REPLAY_CAPACITY,
+    REPLAY_PRIORITY,
+    REPLAY_RATIO,
+    REPLAY_STEPS,
+    ROWS,
+    SIMULATORS_WAITED,
+    SLOTS,
+    STEPS,
+    STEPS_PER_SECOND,
+    STREAMS,
+    STREAMS_REFUSED,
+    UPDATE_SECONDS,
+    UPDATES,
 )
 
 
@@ -139,6 +64,20 @@ class LoopPhase(StrEnum):
     OTHER = "other"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReplayStands:
+    """How the replay stands, between two iterations."""
+
+    steps: int
+    """That can be sampled."""
+    capacity_steps: int
+    ratio_asked: float
+    ratio_reached: float
+    epsilon: float
+    steps_to_learning: int
+    """0 once it is filled far enough."""
+
+
 @dataclass(slots=True)
 class Totals:
     """Counts since the job began (restored at a resume) and seconds of the loop since the process started."""
@@ -148,6 +87,7 @@ class Totals:
     episodes: int = 0
     phase_seconds: dict[LoopPhase, float] = field(default_factory=lambda: dict.fromkeys(LoopPhase, 0.0))
     slot_wait_seconds: float = 0.0
+    replay: ReplayStands | None = None
 
 
 class LearnerMetrics:
@@ -166,6 +106,7 @@ class LearnerMetrics:
         self._unix_time = unix_time
         self._checkpointed_at = math.nan
         self._register_progress(registry)
+        self._register_replay(registry)
         self._register_surroundings(registry)
         self._job_steps.set_function(lambda: float(self.totals.steps))
         self._checkpoint_age.set_function(lambda: self._unix_time() - self._checkpointed_at)
@@ -187,6 +128,13 @@ class LearnerMetrics:
         self._evaluation_return = EVALUATION_RETURN.register(registry)
         self._evaluation_steps = EVALUATION_STEPS.register(registry)
         self._loss, self._learning_rate = LOSS.register(registry), LEARNING_RATE.register(registry)
+
+    def _register_replay(self, registry: CollectorRegistry) -> None:
+        ratios, priorities = REPLAY_RATIO.register(registry), REPLAY_PRIORITY.register(registry)
+        self._replay_steps, self._replay_capacity = REPLAY_STEPS.register(registry), REPLAY_CAPACITY.register(registry)
+        self._replay_age, self._epsilon = REPLAY_AGE.register(registry), EPSILON.register(registry)
+        self._ratio_asked, self._ratio_reached = ratios.labels("asked"), ratios.labels("reached")
+        self._priority_mean, self._priority_largest = priorities.labels("mean"), priorities.labels("largest")
 
     def _register_surroundings(self, registry: CollectorRegistry) -> None:
         slots = SLOTS.register(registry)
@@ -233,6 +181,21 @@ class LearnerMetrics:
         for name, value in losses.items():
             self._loss.labels(name).set(value)
         self.spent(LoopPhase.OPTIMISE, seconds)
+
+    def sampled(self, *, age_steps: float, priority_mean: float, priority_largest: float) -> None:
+        """An update's samples were on average that old, and have these priorities now."""
+        self._replay_age.observe(age_steps)
+        self._priority_mean.set(priority_mean)
+        self._priority_largest.set(priority_largest)
+
+    def replay_stands(self, stands: ReplayStands) -> None:
+        """Once an iteration."""
+        self.totals.replay = stands
+        self._replay_steps.set(stands.steps)
+        self._replay_capacity.set(stands.capacity_steps)
+        self._ratio_asked.set(stands.ratio_asked)
+        self._ratio_reached.set(stands.ratio_reached)
+        self._epsilon.set(stands.epsilon)
 
     def spent(self, phase: LoopPhase, seconds: float) -> None:
         """Account the loop's time to a phase; `served`, `waited` and `updated` account for their own."""

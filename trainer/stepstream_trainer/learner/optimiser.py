@@ -1,4 +1,4 @@
-"""Which update rule a job's algorithm means, and how far along its schedules are."""
+"""Which update rule a policy-gradient job's algorithm means."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stepstream_trainer.algorithms.batch import RolloutBatch
 from stepstream_trainer.algorithms.networks import ActorCritic
 from stepstream_trainer.algorithms.ppo import PPOUpdate
 from stepstream_trainer.algorithms.precision import Precision
-from stepstream_trainer.config import A2CParameters, PPOParameters, TrainerConfig
+from stepstream_trainer.config import A2CParameters, PolicyGradientParameters, PPOParameters
 
 
 class RolloutUpdate(Protocol):
@@ -23,15 +23,11 @@ class RolloutUpdate(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-def build_update(config: TrainerConfig, network: ActorCritic, precision: Precision) -> RolloutUpdate:
-    """The update rule of a policy-gradient job; NotImplementedError names the algorithms that are not."""
-    parameters = config.algorithm.parameters
+def build_update(
+    parameters: PolicyGradientParameters, network: ActorCritic, precision: Precision, *, seed: int
+) -> RolloutUpdate:
     match parameters:
         case A2CParameters():
-            return A2CUpdate(network, parameters, precision, seed=config.seed)
+            return A2CUpdate(network, parameters, precision, seed=seed)
         case PPOParameters():
-            return PPOUpdate(network, parameters, precision, seed=config.seed)
-        case _:
-            raise NotImplementedError(
-                f"spec.algorithm.name: {config.algorithm.name}: this version trains A2C and PPO only"
-            )
+            return PPOUpdate(network, parameters, precision, seed=seed)

@@ -11,9 +11,9 @@ from stepstream_trainer.learner.checkpoint import Manifest
 from stepstream_trainer.learner.episodes import EpisodeTracker
 from stepstream_trainer.learner.evaluations import Evaluated
 from stepstream_trainer.learner.event_log import EventLog
+from stepstream_trainer.learner.gathering import Interrupted
 from stepstream_trainer.learner.leasing import Service
 from stepstream_trainer.learner.metrics import LearnerMetrics
-from stepstream_trainer.learner.sampling import Interrupted
 from stepstream_trainer.learner.status import LearnerStatus, Progress
 from stepstream_trainer.logs import get_log
 
@@ -119,6 +119,7 @@ class Reporter:
                 slots_rebuilding=service.rebuilding,
                 simulators=service.simulators,
                 slot_wait_seconds=totals.slot_wait_seconds,
+                replay=totals.replay,
             )
         )
         self._metrics.stands(steps_per_second=self._status.steps_per_second(), episode_return_mean=recent.mean_return)

@@ -34,7 +34,21 @@ from stepstream_trainer.rows import (
 
 Mask = NDArray[np.bool_]
 
-__all__ = ["ENDED", "LIFE_LOST", "START", "TERMINATED", "TRUNCATED", "Copied", "LaneActions", "LaneStart", "Slots"]
+__all__ = [
+    "CUT",
+    "ENDED",
+    "LIFE_LOST",
+    "START",
+    "TERMINATED",
+    "TRUNCATED",
+    "Copied",
+    "LaneActions",
+    "LaneStart",
+    "Slots",
+]
+
+CUT = 128
+"""Beside TRUNCATED, here alone: nobody saw what the last action led to, because the episode was lost with it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +108,10 @@ class Slots:
         self._rows_complete = [threading.Condition(self.lock) for _ in range(groups)]
         self._lanes_changed = [threading.Condition(self.lock) for _ in range(groups)]
         self._writing_ended = threading.Condition(self.lock)
+
+    @property
+    def num_slots(self) -> int:
+        return len(self.reward)
 
     # The loop's side.
 
@@ -169,7 +187,7 @@ class Slots:
         for lane, slot in runs(lane_k, lanes.slot_n):
             self.observation[slot] = rows.observation[lane]
             self.reward[slot] = np.where(cut_n[lane], np.float32(0), rows.reward[lane])
-            self.flags[slot] = np.where(cut_n[lane], np.uint8(TRUNCATED), rows.flags[lane])
+            self.flags[slot] = np.where(cut_n[lane], np.uint8(TRUNCATED | CUT), rows.flags[lane])
         return Copied(lane_k=lane_k, differing=self._differing(lanes, rows, lanes.live_n & ~awaited_n))
 
     def finish_rows(self, lanes: Lanes, copied: Copied) -> list[int]:

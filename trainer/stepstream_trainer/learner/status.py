@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from stepstream_trainer.learner.metrics import LoopPhase
+from stepstream_trainer.learner.metrics import LoopPhase, ReplayStands
 
 WINDOW_SECONDS = 30.0
 STALLED_SECONDS = 300.0  # the longest update of a large batch on a slow CPU is well under a minute
@@ -57,6 +57,7 @@ class Progress:
     slots_leased: int = 0
     slots_rebuilding: int = 0  # of those leased: their simulators replay the episodes that others began
     simulators: int = 0
+    replay: ReplayStands | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,12 +166,13 @@ class LearnerStatus:
                 "rank": self._identity.rank,
                 "mode": self._identity.mode,
                 "phase": self._phase.value,
-                "message": self._checkpoint_problem or self._message or self._rebuilding(),
+                "message": self._checkpoint_problem or self._message or self._rebuilding() or self._refilling(),
                 **self._counters(),
                 **self._forecast(),
                 **self._surroundings(),
                 "checkpoint": dict(self._checkpoint),
                 "evaluation": self._evaluation,
+                "replay": self._replay(),
                 "lastUpdateTime": None if self._last_update_time is None else _timestamp(self._last_update_time),
             }
 
@@ -215,6 +217,27 @@ class LearnerStatus:
     def _rebuilding(self) -> str:
         count = self._progress.slots_rebuilding
         return f"simulators replay the episodes of {count} slots" if count else ""
+
+    def _refilling(self) -> str:
+        replay = self._progress.replay
+        if replay is None or not replay.steps_to_learning:
+            return ""
+        begins = "goes on" if self._progress.updates else "begins"
+        return f"the replay fills: learning {begins} after {replay.steps_to_learning:,} more steps"
+
+    def _replay(self) -> dict[str, Any] | None:
+        """None where the algorithm has no replay."""
+        replay = self._progress.replay
+        if replay is None:
+            return None
+        return {
+            "steps": replay.steps,
+            "capacitySteps": replay.capacity_steps,
+            "ratioAsked": replay.ratio_asked,
+            "ratioReached": replay.ratio_reached,
+            "epsilon": replay.epsilon,
+            "stepsToLearning": replay.steps_to_learning,
+        }
 
     def _simulators_wait(self) -> float | None:
         """Fraction of the leased slots' time; None before there are any."""

@@ -1,0 +1,190 @@
+"""The replay beside the checkpoints: it comes back as it was, only what changed is written, and damage is found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stepstream_trainer.algorithms.observations import BlockImages
+from stepstream_trainer.learner.checkpoint import CheckpointStore, Manifest
+from stepstream_trainer.learner.replay_files import ReplayFiles
+from stepstream_trainer.replay import FrameLayout, Outcomes, PriorityOptions, Replay, ReplayOptions
+
+SLOTS = 4
+LAYOUT = FrameLayout(
+    frame_shape=(84, 84), dtype=np.dtype(np.uint8), network_input=BlockImages(rows=21, columns=21, frames=4)
+)
+OPTIONS = ReplayOptions(
+    capacity_steps=SLOTS * 1000,
+    num_slots=SLOTS,
+    n_step=3,
+    discount=0.99,
+    seed=1,
+    priority=PriorityOptions(exponent=0.5),
+)
+ALL = slice(0, SLOTS)
+
+
+def new_replay() -> Replay:
+    return Replay(OPTIONS, LAYOUT, device=torch.device("cpu"))
+
+
+def begun() -> Replay:
+    replay = new_replay()
+    replay.begin(ALL, np.zeros((SLOTS, 84, 84), np.uint8))
+    return replay
+
+
+def append(replay: Replay, rows: int, *, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    for _ in range(rows):
+        ended = random.random(SLOTS) < 0.05
+        frames = random.integers(0, 256, (2, SLOTS, 84, 84), np.uint8)
+        replay.append(
+            ALL,
+            Outcomes(
+                action_n=random.integers(0, 4, SLOTS),
+                reward_n=random.normal(size=SLOTS).astype(np.float32),
+                terminated_n=ended,
+                truncated_n=np.zeros(SLOTS, np.bool_),
+                ended_n=ended,
+                observation_n=frames[0],
+                final_observation_n=frames[1],
+            ),
+        )
+
+
+@contextmanager
+def files_of(replay: Replay, directory: Path) -> Iterator[ReplayFiles]:
+    files = ReplayFiles(replay, directory)
+    try:
+        yield files
+    finally:
+        files.close()
+
+
+def save(store: CheckpointStore, files: ReplayFiles, step: int) -> Manifest:
+    kept = files.keep()
+    return store.save(kept.state, step=step, updates=step, attempt=1, job_digest="d", beside=kept.files)
+
+
+def beside(directory: Path) -> set[str]:
+    return {path.name for path in directory.glob("replay-*.beside")}
+
+
+def assert_same(one: Replay, other: Replay) -> None:
+    assert len(one) == len(other)
+    first, second = one.sample(64, 9, 0.4), other.sample(64, 9, 0.4)
+    for name in ("observation_N", "action_N", "return_N", "next_observation_N", "bootstrap_N", "weight_N"):
+        assert torch.equal(getattr(first, name), getattr(second, name)), name
+    np.testing.assert_array_equal(first.index_N, second.index_N)
+
+
+def restored(store: CheckpointStore, told: list[str]) -> tuple[Replay, Manifest]:
+    found = store.load_latest(warn=told.append)
+    assert found is not None
+    replay = new_replay()
+    with files_of(replay, store.directory) as files:
+        files.restore(found[1]["replay"])
+    return replay, found[0]
+
+
+@pytest.mark.parametrize("rows", [10, 999, 2300], ids=["begun", "full", "twice round"])
+def test_what_was_kept_comes_back_and_goes_on_alike(rows: int, tmp_path: Path) -> None:
+    replay, store = begun(), CheckpointStore(tmp_path, retain=2)
+    with files_of(replay, tmp_path) as files:
+        append(replay, rows, seed=1)
+        replay.update_priorities(replay.sample(32, 0, 0.4).index_N, np.linspace(0.1, 3, 32))
+        save(store, files, 10)
+
+        other, _ = restored(store, [])
+
+        assert_same(replay, other)
+        for each in (replay, other):
+            append(each, 300, seed=2)
+        assert_same(replay, other)
+
+
+def test_only_chunks_that_changed_are_written_again(tmp_path: Path) -> None:
+    replay, store = begun(), CheckpointStore(tmp_path, retain=1)
+    with files_of(replay, tmp_path) as files:
+        append(replay, 900, seed=1)
+        save(store, files, 10)
+        before = beside(tmp_path)
+        append(replay, 5, seed=2)
+
+        save(store, files, 20)
+
+    assert len(beside(tmp_path) - before) <= 2
+    assert len(before) >= 3
+
+
+def test_settled_chunks_are_written_while_training_goes_on(tmp_path: Path) -> None:
+    replay, store = begun(), CheckpointStore(tmp_path, retain=1)
+    with files_of(replay, tmp_path) as files:
+        for seed in range(90):
+            append(replay, 10, seed=seed)
+            files.write_behind()
+        written = files.written()
+
+        save(store, files, 10)
+
+        assert len(written) >= 2
+        assert set(written) <= set(files.written())
+    assert_same(replay, restored(store, [])[0])
+
+
+def test_files_stay_as_long_as_a_checkpoint_names_them(tmp_path: Path) -> None:
+    replay, store = begun(), CheckpointStore(tmp_path, retain=2)
+    with files_of(replay, tmp_path) as files:
+        for step in (10, 20, 30, 40):
+            append(replay, 1000, seed=step)  # the ring has come round: every file is a new one
+            save(store, files, step)
+    newest = [store.load(path)[0] for path in sorted(tmp_path.glob("*.json"))]
+
+    assert [manifest.step for manifest in newest] == [30, 40]
+    assert beside(tmp_path) == {name for manifest in newest for name in manifest.beside}
+
+
+@pytest.mark.parametrize("damage", ["truncated", "changed", "removed"])
+def test_a_damaged_file_is_found_and_the_checkpoint_before_it_is_used(damage: str, tmp_path: Path) -> None:
+    replay, store, told = begun(), CheckpointStore(tmp_path, retain=2), list[str]()
+    with files_of(replay, tmp_path) as files:
+        append(replay, 500, seed=1)
+        save(store, files, 10)
+        older, _ = restored(store, told)
+        append(replay, 10, seed=2)
+        newest = save(store, files, 20)
+    path = tmp_path / next(name for name in newest.beside if name not in store.load(store.manifest_path(10))[0].beside)
+    data = path.read_bytes()
+    if damage == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(data[:-5] if damage == "truncated" else data[:-5] + b"wrong")
+
+    found, manifest = restored(store, told)
+
+    assert manifest.step == 10
+    assert_same(found, older)
+    assert str(path) in told[0]
+
+
+def test_a_disk_that_refuses_costs_that_checkpoint_alone(tmp_path: Path) -> None:
+    place = tmp_path / "checkpoints"
+    replay, store = begun(), CheckpointStore(place, retain=2)
+    append(replay, 500, seed=1)
+    with files_of(replay, place) as files:
+        place.write_text("no directory can be made here")
+        files.write_behind()
+        with pytest.raises(OSError, match="checkpoints"):
+            files.keep()
+
+        place.unlink()
+        save(store, files, 10)
+
+    assert_same(replay, restored(store, [])[0])

@@ -1,0 +1,133 @@
+"""The two families of algorithms: which network each trains, and how it gathers and learns.
+
+This and `playing.py` are where one family is told from the other; whatever drives them knows `Experience` alone.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from stepstream_trainer.algorithms.networks import FlatNetwork, build_actor_critic
+from stepstream_trainer.algorithms.policy import Policy
+from stepstream_trainer.algorithms.precision import Precision
+from stepstream_trainer.algorithms.q_learning import QUpdate, network_of, objective_of, optimiser_of
+from stepstream_trainer.algorithms.q_policy import QPolicy
+from stepstream_trainer.config import PolicyGradientParameters, QLearningParameters, TrainerConfig
+from stepstream_trainer.learner.experience import Experience
+from stepstream_trainer.learner.gathering import Gatherer
+from stepstream_trainer.learner.metrics import LearnerMetrics
+from stepstream_trainer.learner.observing import Observing
+from stepstream_trainer.learner.optimiser import build_update
+from stepstream_trainer.learner.replay_experience import ReplayExperience, ReplayParts
+from stepstream_trainer.learner.replay_files import ReplayFiles
+from stepstream_trainer.learner.rollout_experience import RolloutExperience
+from stepstream_trainer.learner.rollouts import Rollout
+from stepstream_trainer.learner.stints import Stint
+from stepstream_trainer.logs import get_log
+from stepstream_trainer.replay import FrameLayout, PriorityOptions, Replay, ReplayOptions, place_frames, replay_bytes
+
+_log = get_log("replay")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Learning:
+    """What is trained, and what trains it."""
+
+    network: FlatNetwork
+    experience: Experience
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ground:
+    """What learning is built on: the job, its environments, the device, and where things are told and kept."""
+
+    config: TrainerConfig
+    gatherer: Gatherer
+    seen: Observing
+    precision: Precision
+    metrics: LearnerMetrics
+    checkpoints: Path
+    """Their directory."""
+    closing: ExitStack
+
+    @property
+    def num_actions(self) -> int:
+        return self.gatherer.slots.spaces.num_actions
+
+
+def build_learning(ground: Ground) -> Learning:
+    """For the job's algorithm. Raises ReplayTooLargeError or ReplayTooSmallError."""
+    parameters = ground.config.algorithm.parameters
+    if isinstance(parameters, PolicyGradientParameters):
+        return _rollouts(ground, parameters)
+    return _replay(ground, parameters)
+
+
+def replay_options(config: TrainerConfig, parameters: QLearningParameters) -> ReplayOptions:
+    return ReplayOptions(
+        capacity_steps=parameters.replay_capacity_steps,
+        num_slots=config.learner.environments,
+        n_step=parameters.n_step,
+        discount=parameters.discount,
+        seed=config.seed,
+        priority=PriorityOptions(exponent=parameters.priority_exponent) if parameters.prioritized else None,
+    )
+
+
+def _rollouts(ground: Ground, parameters: PolicyGradientParameters) -> Learning:
+    config, seen, precision = ground.config, ground.seen, ground.precision
+    network = build_actor_critic(seen.network_input, ground.num_actions, seed=config.seed, precision=precision)
+    rollout = Rollout(
+        horizon=parameters.horizon,
+        num_slots=config.learner.environments,
+        shape=seen.stack.stacked_shape,
+        dtype=seen.dtype,
+        device=precision.device,
+    )
+    update = build_update(parameters, network, precision, seed=config.seed)
+    policy = Policy(network, precision)
+    return Learning(
+        network=network, experience=RolloutExperience(ground.gatherer, rollout, policy, update, seed=config.seed)
+    )
+
+
+def _replay(ground: Ground, parameters: QLearningParameters) -> Learning:
+    config, seen, precision = ground.config, ground.seen, ground.precision
+    network, target = (
+        network_of(parameters, seen.network_input, ground.num_actions, seed=config.seed, precision=precision)
+        for _ in range(2)
+    )
+    objective = objective_of(parameters, precision.device)
+    optimiser = optimiser_of(parameters, network)
+    slots, replay = ground.gatherer.slots, _build_replay(ground, parameters)
+    parts = ReplayParts(
+        gatherer=ground.gatherer,
+        stint=Stint(slots, shape=seen.stack.stacked_shape, dtype=seen.dtype, device=precision.device),
+        replay=replay,
+        policy=QPolicy(network, precision, support_K=objective.support_K),
+        update=QUpdate(network, target, parameters, objective, optimiser, precision),
+        metrics=ground.metrics,
+        files=_replay_files(ground, replay) if config.checkpoint.include_replay else None,
+    )
+    num_slots = slots.num_slots * config.learner.replicas
+    return Learning(
+        network=network, experience=ReplayExperience(parts, parameters, seed=config.seed, num_slots=num_slots)
+    )
+
+
+def _replay_files(ground: Ground, replay: Replay) -> ReplayFiles:
+    files = ReplayFiles(replay, ground.checkpoints)
+    ground.closing.callback(files.close)
+    return files
+
+
+def _build_replay(ground: Ground, parameters: QLearningParameters) -> Replay:
+    spaces, device = ground.gatherer.slots.spaces, ground.precision.device
+    layout = FrameLayout(frame_shape=spaces.shape, dtype=spaces.dtype, network_input=ground.seen.network_input)
+    options = replay_options(ground.config, parameters)
+    place = place_frames(options, layout, device)
+    size = replay_bytes(options, layout)
+    _log.info("replay", capacity_steps=options.capacity_steps, bytes=size, frames_on=str(place))
+    return Replay(options, layout, device=device, frames_device=place)

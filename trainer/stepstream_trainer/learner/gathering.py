@@ -1,0 +1,109 @@
+"""What both families do with a group's rows: wait for them, count them, and turn flags into what is learned from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepstream_trainer.config import RewardClip, TrainerConfig
+from stepstream_trainer.learner.episodes import EpisodeTracker
+from stepstream_trainer.learner.frames import FrameStack
+from stepstream_trainer.learner.metrics import LearnerMetrics
+from stepstream_trainer.learner.slots import CUT, ENDED, LIFE_LOST, TERMINATED, TRUNCATED, Slots
+from stepstream_trainer.rows import Array
+
+
+class Interrupted(Exception):
+    """The learner was asked to stop while it waited for simulators."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What the last actions of a group's n slots led to."""
+
+    reward_n: NDArray[np.float32]
+    """As learned from: clipped if the job says so."""
+    terminated_n: NDArray[np.bool_]
+    """The return ends: with the game, or with a life where that counts."""
+    truncated_n: NDArray[np.bool_]
+    ended_n: NDArray[np.bool_]
+    """The slot's observation is the first of another episode."""
+    cut_n: NDArray[np.bool_]
+    """Nobody saw what the action led to; also truncated."""
+
+
+class Gatherer:
+    """Serves one group after another. Loop thread only.
+
+    `pause` is called at every step, and every second while simulators let us wait; it may raise Interrupted.
+    """
+
+    def __init__(
+        self,
+        config: TrainerConfig,
+        *,
+        slots: Slots,
+        stack: FrameStack,
+        metrics: LearnerMetrics,
+        episodes: EpisodeTracker,
+        pause: Callable[[], None],
+    ) -> None:
+        self.slots = slots
+        self.stack = stack
+        self.pause = pause
+        self._metrics = metrics
+        self._episodes = episodes
+        atari = config.environment.atari if config.environment.is_atari else None
+        self._clip_reward = atari is not None and atari.reward_clip is RewardClip.Sign
+        life_ends_return = atari is not None and atari.terminal_on_life_loss
+        self._terminal_flags = TERMINATED | (LIFE_LOST if life_ends_return else 0)
+
+    @property
+    def groups(self) -> range:
+        return range(len(self.slots.group_slices))
+
+    def first_observations(self, out: Array) -> None:
+        """Wait for the first rows of all slots; write their stacks to `out` [B, *stacked_shape]."""
+        for group, slots in enumerate(self.slots.group_slices):
+            self.wait(group)
+            self.stack.start(self.slots.observation[slots], out[slots])
+
+    def receive(self, group: int) -> Outcome:
+        """Wait for what the group's last actions led to."""
+        self.wait(group)
+        slots = self.slots.group_slices[group]
+        flags, reward = self.slots.flags[slots], self.slots.reward[slots]
+        outcome = Outcome(
+            reward_n=np.sign(reward) if self._clip_reward else reward,
+            terminated_n=(flags & self._terminal_flags) != 0,
+            truncated_n=(flags & TRUNCATED) != 0,
+            ended_n=(flags & ENDED) != 0,
+            cut_n=(flags & CUT) != 0,
+        )
+        returns, lengths = self._episodes.record(slots, reward, outcome.ended_n)
+        if returns:
+            self._metrics.episodes_ended(returns, lengths)
+        return outcome
+
+    def advance_stacks(self, group: int, ended_n: NDArray[np.bool_], previous: Array, out: Array) -> None:
+        """Write to `out` the stacks that follow `previous`, [n, *stacked_shape] both; new ones where episodes ended."""
+        newest = self.slots.observation[self.slots.group_slices[group]]
+        self.stack.advance(previous, newest, out)
+        for lane in np.flatnonzero(ended_n):
+            self.stack.start(newest[lane : lane + 1], out[lane : lane + 1])
+
+    def answer(self, group: int, action_n: NDArray[np.int64], started: float) -> None:
+        """Send the group's actions, whose choice began at `started` (time.perf_counter)."""
+        self.slots.post_actions(group, action_n)
+        rows = len(action_n)
+        self._metrics.served(steps=rows, rows=rows, inference_seconds=time.perf_counter() - started)
+
+    def wait(self, group: int) -> None:
+        started = time.perf_counter()
+        while not self.slots.wait_group(group, timeout_seconds=1.0):
+            self.pause()
+        self._metrics.waited(time.perf_counter() - started)

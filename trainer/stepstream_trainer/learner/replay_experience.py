@@ -1,0 +1,183 @@
+"""The Q family's experience: a stint of every slot goes into the replay; updates are made from samples of it.
+
+    collect    for each step, for each group: receive, act by epsilon-greedy      (as in `rollout_experience.py`)
+    learn      the stint's rows -> replay -> samples -> updates, as many as the training intensity asks for
+                                   ^                     |
+                                   +---- priorities -----+
+
+What is random is a function of the job's seed: an action of (slot, step), a sample of the update's number.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stepstream_trainer.algorithms.q_learning import QUpdate
+from stepstream_trainer.algorithms.q_policy import QPolicy
+from stepstream_trainer.algorithms.schedules import epsilons, importance_exponent
+from stepstream_trainer.config import QLearningParameters
+from stepstream_trainer.learner.experience import NOTHING_KEPT, Kept, Learned, Position, State
+from stepstream_trainer.learner.gathering import Gatherer
+from stepstream_trainer.learner.intensity import Intensity
+from stepstream_trainer.learner.metrics import LearnerMetrics, ReplayStands
+from stepstream_trainer.learner.replay_files import ReplayFiles
+from stepstream_trainer.learner.stints import Stint
+from stepstream_trainer.logs import get_log
+from stepstream_trainer.replay import Replay
+from stepstream_trainer.seeding import uniforms
+
+_log = get_log("replay")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReplayParts:
+    """What a `ReplayExperience` is made of."""
+
+    gatherer: Gatherer
+    stint: Stint
+    replay: Replay
+    policy: QPolicy
+    update: QUpdate
+    metrics: LearnerMetrics
+    files: ReplayFiles | None
+    """Where the replay is saved beside the checkpoints."""
+
+
+class ReplayExperience:
+    """Loop thread only."""
+
+    def __init__(self, parts: ReplayParts, parameters: QLearningParameters, *, seed: int, num_slots: int) -> None:
+        """`seed` is the job's, `num_slots` are all learners' slots."""
+        self._gatherer = parts.gatherer
+        self._stint = parts.stint
+        self._replay = parts.replay
+        self._policy = parts.policy
+        self._update = parts.update
+        self._metrics = parts.metrics
+        self._files = parts.files
+        self._parameters = parameters
+        self._seed = seed
+        self._num_slots = num_slots
+        self._intensity = Intensity(parameters)
+        self._all = slice(0, parts.gatherer.slots.num_slots)
+
+    @property
+    def slot_steps(self) -> int:
+        return self._stint.slot_steps
+
+    def begin(self) -> None:
+        self._gatherer.first_observations(self._stint.observation[0])
+        self._replay.begin(self._all, self._gatherer.slots.observation)
+
+    def collect(self, position: Position) -> None:
+        """Fill the stint. Epsilon falls from step to step."""
+        count, first = self.slot_steps, position.slot_steps
+        uniform_TB = uniforms(self._seed, self._gatherer.slots.global_slots, np.arange(first, first + count))
+        for t in range(count):
+            self._gatherer.pause()
+            epsilon_B = self._epsilon_B(position.steps + t * self._num_slots)
+            for group in self._gatherer.groups:
+                if t > 0:
+                    self._receive(t, group)
+                self._act(t, group, uniform_TB[t], epsilon_B)
+        for group in self._gatherer.groups:
+            self._receive(count, group)
+
+    def learn(self, position: Position, progress: float) -> Iterator[Learned]:
+        """What is due by now; where the replay still holds no whole step, it stays due."""
+        for t in range(self.slot_steps):
+            self._replay.append(self._all, self._stint.outcomes(t))
+        self._stint.begin_next()
+        self._follow_target(position.steps)
+        due = self._intensity.due(position.steps) if len(self._replay) else position.updates
+        exponent = importance_exponent(self._parameters, progress)
+        for number in range(position.updates, due):
+            yield self._learn_once(number, exponent)
+        if self._files is not None:
+            self._files.write_behind()
+        self._tell(position)
+
+    def state_dict(self) -> State:
+        progress = {"observation": self._stint.observation[0], "intensity": self._intensity.state_dict()}
+        return {"optimiser": self._update.state_dict(), "progress": progress}
+
+    def load_state_dict(self, state: State) -> None:
+        progress = state["progress"]
+        self._update.load_state_dict(state["optimiser"])
+        self._stint.observation[0] = progress["observation"]
+        self._intensity.load_state_dict(progress["intensity"])
+        if self._files is not None and "replay" in state:
+            self._files.restore(state["replay"])
+        else:
+            self._refill(steps=state["steps"], updates=state["updates"])
+        self._tell(Position(steps=state["steps"], updates=state["updates"]))
+
+    def keep(self) -> Kept:
+        return NOTHING_KEPT if self._files is None else self._files.keep()
+
+    def _refill(self, *, steps: int, updates: int) -> None:
+        """Slots go on in the middle of their episodes; of what was before nothing is left."""
+        self._replay.begin(self._all, self._gatherer.slots.observation, mid_episode=True)
+        self._intensity.refill(steps=steps, updates=updates)
+        _log.warning("replay_refills", steps=steps, learning_goes_on_at=self._intensity.learning_from_steps)
+
+    def _epsilon_B(self, steps: int) -> NDArray[np.float32]:
+        return epsilons(self._parameters, self._gatherer.slots.global_slots, num_slots=self._num_slots, steps=steps)
+
+    def _act(self, t: int, group: int, uniform_B: NDArray[np.float32], epsilon_B: NDArray[np.float32]) -> None:
+        """Choose and send the actions of `group` at step t."""
+        slots = self._gatherer.slots.group_slices[group]
+        started = time.perf_counter()
+        action = self._policy.act(
+            self._stint.observation_tensor(t, slots),
+            torch.from_numpy(uniform_B[slots]),
+            torch.from_numpy(epsilon_B[slots]),
+        )
+        self._stint.action[t, slots] = action.numpy()
+        self._gatherer.answer(group, self._stint.action[t, slots], started)
+
+    def _receive(self, t: int, group: int) -> None:
+        """Wait for what the actions at step t - 1 led to, and record it."""
+        outcome = self._gatherer.receive(group)
+        slots, stint = self._gatherer.slots.group_slices[group], self._stint
+        stint.record(t - 1, slots, outcome)
+        previous, out = stint.observation[t - 1, slots], stint.observation[t, slots]
+        self._gatherer.advance_stacks(group, outcome.ended_n, previous, out)
+
+    def _follow_target(self, steps: int) -> None:
+        """Copy the parameters to the target network if the stint passed a multiple of targetUpdateSteps."""
+        interval, before = self._parameters.target_update_steps, steps - self.slot_steps * self._num_slots
+        if steps // interval > before // interval:
+            self._update.copy_to_target()
+
+    def _learn_once(self, number: int, exponent: float) -> Learned:
+        sample = self._replay.sample(self._parameters.batch_size, number, exponent)
+        update = self._update.update(sample)
+        priority_N = update.priority_N.cpu().numpy()  # sync
+        if self._parameters.prioritized:
+            self._replay.update_priorities(sample.index_N, priority_N)
+        self._metrics.sampled(
+            age_steps=float(sample.age_N.mean()) * self._num_slots,
+            priority_mean=float(priority_N.mean()),
+            priority_largest=float(priority_N.max()),
+        )
+        return Learned(rows=len(priority_N), figures=update.figures)
+
+    def _tell(self, position: Position) -> None:
+        epsilon_B = self._epsilon_B(position.steps)
+        self._metrics.replay_stands(
+            ReplayStands(
+                steps=len(self._replay),
+                capacity_steps=self._parameters.replay_capacity_steps,
+                ratio_asked=self._intensity.asked,
+                ratio_reached=self._intensity.reached(steps=position.steps, updates=position.updates),
+                epsilon=float(epsilon_B.mean()),
+                steps_to_learning=max(0, self._intensity.learning_from_steps - position.steps),
+            )
+        )
