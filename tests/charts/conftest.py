@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from stepstream_operator.runtime.client import Client, load_configuration
-from tests.support.cluster_fixtures import NODES, add_nodes, wait_for_service_account
+from tests.charts.releases import CRD
+from tests.support.cluster_fixtures import create_namespace, running_control_plane
 from tests.support.control_plane import ControlPlane
+from tests.support.daemons import eventually
 from tests.support.helm import Helm
+from tests.support.running_operator import CRDS
 
 
 @pytest.fixture
@@ -16,15 +19,23 @@ def helm(tmp_path: Path) -> Helm:
     return Helm(home=tmp_path)
 
 
-@pytest.fixture(scope="module")
-def empty_cluster() -> Iterator[ControlPlane]:
+@pytest.fixture(scope="package")
+def empty_cluster(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
     """A control plane on which nothing of ours is installed."""
-    cluster = ControlPlane()
-    try:
-        cluster.start()
-        client = Client(load_configuration(str(cluster.kubeconfig)))
-        wait_for_service_account(client, "default")
-        add_nodes(client, NODES)
+    with running_control_plane(request.config) as cluster:
         yield cluster
-    finally:
-        cluster.stop()
+
+
+@pytest.fixture
+def admin(empty_cluster: ControlPlane) -> Client:
+    return Client(load_configuration(str(empty_cluster.kubeconfig)))
+
+
+@pytest.fixture
+def installer(empty_cluster: ControlPlane, admin: Client, tmp_path: Path) -> Iterator[Helm]:
+    """Helm in a namespace of the restricted Pod Security level. Afterwards no release and no definition is left."""
+    helm = Helm(home=tmp_path, kubeconfig=empty_cluster.kubeconfig, namespace=create_namespace(admin))
+    yield helm
+    helm.run("uninstall", "stepstream", "--ignore-not-found", "--wait")
+    admin.delete(CRDS, "", CRD)
+    eventually(lambda: admin.get(CRDS, "", CRD) is None, timeout_seconds=60, what="the definition is gone")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import kubernetes.client
 import pytest
 
 from stepstream_operator.controller.operator import Operator
-from stepstream_operator.runtime.client import Client, load_configuration
-from stepstream_operator.runtime.resources import DEPLOYMENTS, DISRUPTION_BUDGETS, PODS, TRAINING_JOBS, Object, Resource
+from stepstream_operator.runtime.client import Client
+from stepstream_operator.runtime.resources import DEPLOYMENTS, DISRUPTION_BUDGETS, PODS, TRAINING_JOBS, Resource
+from tests.charts.releases import CRD, install, operator_pods, service_account_token
 from tests.charts.test_rendering import EVERYTHING
 from tests.support.cluster_fixtures import create_namespace
 from tests.support.control_plane import ControlPlane
@@ -22,32 +20,11 @@ from tests.support.helm import CHART, Helm, HelmFailed
 from tests.support.running_operator import CRDS, Cluster, manifest, quick_settings
 
 pytestmark = pytest.mark.control_plane
-CRD = "trainingjobs.stepstream.dev"
-TOKENS = Resource(group="", version="v1", plural="serviceaccounts", kind="TokenRequest")
 WITHOUT_PROMETHEUS_OPERATOR = EVERYTHING | {
     "serviceMonitor": {"enabled": False},
     "podMonitor": {"enabled": False},
     "prometheusRule": {"enabled": False},
 }
-
-
-@pytest.fixture
-def admin(empty_cluster: ControlPlane) -> Client:
-    return Client(load_configuration(str(empty_cluster.kubeconfig)))
-
-
-@pytest.fixture
-def helm(empty_cluster: ControlPlane, admin: Client, tmp_path: Path) -> Iterator[Helm]:
-    """Helm in a namespace of the restricted Pod Security level. Afterwards no release and no definition is left."""
-    helm = Helm(home=tmp_path, kubeconfig=empty_cluster.kubeconfig, namespace=create_namespace(admin))
-    yield helm
-    helm.run("uninstall", "stepstream", "--ignore-not-found", "--wait")
-    admin.delete(CRDS, "", CRD)
-    eventually(lambda: admin.get(CRDS, "", CRD) is None, timeout_seconds=30, what="the definition is gone")
-
-
-def install(helm: Helm, values: dict[str, Any] | None = None) -> str:
-    return helm.run("install", "stepstream", str(CHART), "--wait", "--timeout", "60s", values=values or {})
 
 
 def names(admin: Client, resource: Resource, namespace: str) -> set[str]:
@@ -59,40 +36,42 @@ def phase_of(admin: Client, namespace: str, pod: str) -> str | None:
     return found["status"].get("phase") if found else None
 
 
-def test_a_release_is_installed_upgraded_rolled_back_and_uninstalled(helm: Helm, admin: Client) -> None:
-    assert "kubectl" in install(helm)
-    assert names(admin, DISRUPTION_BUDGETS, helm.namespace) == set()
-    helm.run("upgrade", "stepstream", str(CHART), "--wait", values={"replicas": 2})
-    assert names(admin, DISRUPTION_BUDGETS, helm.namespace) == {"stepstream"}
-    helm.run("rollback", "stepstream", "1", "--wait")
-    assert names(admin, DISRUPTION_BUDGETS, helm.namespace) == set()
-    helm.run("uninstall", "stepstream", "--wait")
-    assert names(admin, DEPLOYMENTS, helm.namespace) == set()
+def test_a_release_is_installed_upgraded_rolled_back_and_uninstalled(installer: Helm, admin: Client) -> None:
+    assert "kubectl" in install(installer)
+    assert names(admin, DISRUPTION_BUDGETS, installer.namespace) == set()
+    installer.run("upgrade", "stepstream", str(CHART), "--wait", values={"replicas": 2})
+    assert names(admin, DISRUPTION_BUDGETS, installer.namespace) == {"stepstream"}
+    installer.run("rollback", "stepstream", "1", "--wait")
+    assert names(admin, DISRUPTION_BUDGETS, installer.namespace) == set()
+    installer.run("uninstall", "stepstream", "--wait")
+    assert names(admin, DEPLOYMENTS, installer.namespace) == set()
     assert admin.get(CRDS, "", CRD) is not None
 
 
-def test_two_operators_are_admitted_under_the_restricted_level_and_become_ready(helm: Helm, admin: Client) -> None:
-    install(helm, {"replicas": 2})
-    pods = admin.list_page(PODS, helm.namespace, {"labelSelector": "app.kubernetes.io/component=operator"})["items"]
+def test_two_operators_are_admitted_under_the_restricted_level_and_become_ready(installer: Helm, admin: Client) -> None:
+    install(installer, {"replicas": 2})
+    pods = operator_pods(admin, installer.namespace)
     assert [pod["status"]["phase"] for pod in pods] == ["Running", "Running"]
 
 
-def test_the_api_server_takes_every_object_of_a_release_with_everything_on(helm: Helm) -> None:
+def test_the_api_server_takes_every_object_of_a_release_with_everything_on(installer: Helm) -> None:
     values = WITHOUT_PROMETHEUS_OPERATOR | {"priorityClassName": "", "images": {}}
-    helm.run("install", "stepstream", str(CHART), "--dry-run=server", values=values)
-    install(helm, values | {"nodeSelector": {}})
+    installer.run("install", "stepstream", str(CHART), "--dry-run=server", values=values)
+    install(installer, values | {"nodeSelector": {}})
 
 
 @pytest.mark.parametrize(("phase", "said"), [("Succeeded", "Phase: *Succeeded"), ("Failed", "pod .* failed")])
 def test_helm_test_tells_how_the_question_to_the_operator_ended(
-    helm: Helm, admin: Client, phase: str, said: str
+    installer: Helm, admin: Client, phase: str, said: str
 ) -> None:
-    install(helm)
+    install(installer)
     with ThreadPoolExecutor(1) as pool:
-        testing = pool.submit(helm.run, "test", "stepstream", "--timeout", "60s")
+        testing = pool.submit(installer.run, "test", "stepstream", "--timeout", "60s")
         pod = "stepstream-is-ready"
-        eventually(lambda: phase_of(admin, helm.namespace, pod) == "Running", timeout_seconds=30, what="the pod runs")
-        admin.merge(PODS, helm.namespace, pod, {"status": {"phase": phase}}, subresource="status")
+        eventually(
+            lambda: phase_of(admin, installer.namespace, pod) == "Running", timeout_seconds=30, what="the pod runs"
+        )
+        admin.merge(PODS, installer.namespace, pod, {"status": {"phase": phase}}, subresource="status")
         try:
             answer = testing.result()
         except HelmFailed as failed:
@@ -100,26 +79,26 @@ def test_helm_test_tells_how_the_question_to_the_operator_ended(
     assert re.search(said, answer), answer
 
 
-def test_a_definition_that_may_go_goes_with_its_release(helm: Helm, admin: Client) -> None:
-    install(helm, {"crds": {"keep": False}})
-    helm.run("uninstall", "stepstream", "--wait")
+def test_a_definition_that_may_go_goes_with_its_release(installer: Helm, admin: Client) -> None:
+    install(installer, {"crds": {"keep": False}})
+    installer.run("uninstall", "stepstream", "--wait")
     eventually(lambda: admin.get(CRDS, "", CRD) is None, timeout_seconds=30, what="the definition is gone")
 
 
-def test_values_that_cannot_work_leave_nothing_behind(helm: Helm, admin: Client) -> None:
+def test_values_that_cannot_work_leave_nothing_behind(installer: Helm, admin: Client) -> None:
     with pytest.raises(HelmFailed, match="replicas"):
-        install(helm, {"replicas": "many"})
+        install(installer, {"replicas": "many"})
     assert admin.get(CRDS, "", CRD) is None
-    assert names(admin, DEPLOYMENTS, helm.namespace) == set()
+    assert names(admin, DEPLOYMENTS, installer.namespace) == set()
 
 
 @pytest.mark.parametrize("everywhere", [True, False], ids=["cluster-wide", "one namespace"])
 def test_the_rights_of_the_chart_are_all_that_a_jobs_life_needs(
-    helm: Helm, empty_cluster: ControlPlane, admin: Client, everywhere: bool
+    installer: Helm, empty_cluster: ControlPlane, admin: Client, everywhere: bool
 ) -> None:
     cluster = Cluster(admin, create_namespace(admin))
-    install(helm, {} if everywhere else {"watchNamespaces": [cluster.namespace]})
-    operator = operator_with_rights_of(helm, empty_cluster, admin, cluster, everywhere)
+    install(installer, {} if everywhere else {"watchNamespaces": [cluster.namespace]})
+    operator = operator_with_rights_of(installer, empty_cluster, admin, cluster, everywhere)
     try:
         live(cluster)
     finally:
@@ -145,10 +124,10 @@ def live(cluster: Cluster) -> None:
 
 
 def operator_with_rights_of(
-    helm: Helm, empty_cluster: ControlPlane, admin: Client, cluster: Cluster, everywhere: bool
+    installer: Helm, empty_cluster: ControlPlane, admin: Client, cluster: Cluster, everywhere: bool
 ) -> Operator:
     """An operator that is known to the API server as the release's service account, and elects itself as one."""
-    token = service_account_token(admin, helm.namespace)
+    token = service_account_token(admin, installer.namespace)
 
     def configuration() -> kubernetes.client.Configuration:
         found = kubernetes.client.Configuration(host=empty_cluster.server)
@@ -156,23 +135,11 @@ def operator_with_rights_of(
         found.api_key = {"authorization": f"Bearer {token}"}
         return found
 
-    lease = {"lease_namespace": helm.namespace, "lease_name": "stepstream", "identity": "test"}
+    lease = {"lease_namespace": installer.namespace, "lease_name": "stepstream", "identity": "test"}
     settings = quick_settings(cluster.namespace, **lease, **({"namespaces": ()} if everywhere else {}))
     operator = Operator(settings, configuration, deposed=lambda reason: None, status_source=cluster.learners.address)
     operator.start()
     return operator
-
-
-def service_account_token(admin: Client, namespace: str) -> str:
-    body: Object = {
-        "apiVersion": "authentication.k8s.io/v1",
-        "kind": "TokenRequest",
-        "spec": {"expirationSeconds": 3600},
-    }
-    path = TOKENS.path(namespace, "stepstream", "token")
-    return str(
-        admin._call("create", TOKENS, "POST", path, body=body, content_type="application/json")["status"]["token"]
-    )
 
 
 def refusals(operator: Operator) -> dict[str, float]:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from charts.readme import values as documented_values
+from stepstream_operator.settings import OperatorSettings, parse_settings
 from tests.support.helm import CHART, Helm, HelmFailed, kinds, only
 
 ON = {"enabled": True}
@@ -123,7 +124,7 @@ def test_in_named_namespaces_the_operator_gets_roles_there_and_no_right_beyond_t
     assert places == {"a", "b", "stepstream"}
     lease = only(objects, "Role", "stepstream-lease")
     assert {resource for rule in lease["rules"] for resource in rule["resources"]} == {"leases"}
-    assert "--namespaces=a,b" in operator_arguments(objects)
+    assert operator_settings(objects).namespaces == ("a", "b")
 
 
 def test_no_rule_grants_everything_of_anything(helm: Helm) -> None:
@@ -136,16 +137,15 @@ def test_no_rule_grants_everything_of_anything(helm: Helm) -> None:
 def test_without_an_election_an_operator_is_replaced_before_the_next_starts(helm: Helm) -> None:
     objects = helm.template({"leaderElection": False})
     assert only(objects, "Deployment")["spec"]["strategy"]["type"] == "Recreate"
-    assert "--no-leader-elect" in operator_arguments(objects)
+    assert operator_settings(objects).lease_namespace == ""
 
 
 def test_a_digest_wins_over_a_tag_and_a_registry_goes_before_the_repository(helm: Helm) -> None:
     digest = "sha256:" + "0" * 64
     images = {"registry": "r.example.com/", "operator": {"tag": "x", "digest": digest}, "learner": {"tag": "v1"}}
     objects = helm.template({"images": images})
-    container = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
-    assert container["image"] == f"r.example.com/stepstream/operator@{digest}"
-    assert "--learner-image=r.example.com/stepstream/learner:v1" in container["args"]
+    assert operator_container(objects)["image"] == f"r.example.com/stepstream/operator@{digest}"
+    assert operator_settings(objects).images.learner == "r.example.com/stepstream/learner:v1"
 
 
 def test_the_definition_stays_when_the_release_goes_unless_told_otherwise(helm: Helm) -> None:
@@ -156,5 +156,21 @@ def test_the_definition_stays_when_the_release_goes_unless_told_otherwise(helm: 
     assert "helm.sh/resource-policy" not in dropped.get("annotations", {})
 
 
-def operator_arguments(objects: list[dict[str, Any]]) -> list[str]:
-    return list(only(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"])
+def test_what_the_chart_tells_the_operator_is_what_its_values_say(helm: Helm) -> None:
+    settings = operator_settings(helm.template({"workers": 9, "tls": False, "metrics": {"port": 9999}}))
+    assert (settings.workers, settings.tls, settings.listen) == (9, False, "0.0.0.0:9999")
+    assert (settings.lease_namespace, settings.lease_name, settings.identity) == ("stepstream", "stepstream", "pod-0")
+    assert settings.namespaces == ()
+
+
+def operator_container(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    return dict(only(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0])
+
+
+def operator_settings(objects: list[dict[str, Any]]) -> OperatorSettings:
+    """As the operator's own parser reads what the Deployment starts it with, in a pod named pod-0."""
+    container = operator_container(objects)
+    fields = {"metadata.name": "pod-0", "metadata.namespace": "stepstream"}
+    environment = {each["name"]: fields[each["valueFrom"]["fieldRef"]["fieldPath"]] for each in container["env"]}
+    assert container["command"] == ["python", "-m", "stepstream_operator"]
+    return parse_settings(container["args"], environment)

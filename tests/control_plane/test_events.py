@@ -9,7 +9,7 @@ from stepstream_operator.runtime.client import Client
 from stepstream_operator.runtime.resources import EVENTS, TRAINING_JOBS, Object
 from tests.support.running_operator import manifest
 
-pytestmark = [pytest.mark.control_plane, pytest.mark.usefixtures("installed")]
+pytestmark = pytest.mark.control_plane
 RESTARTED = Happening(reason="Restarting", note="attempt 2: learner 0 ended with 1", warning=True, occasion="2")
 
 

@@ -5,33 +5,32 @@ from __future__ import annotations
 import base64
 import json
 import threading
+from datetime import UTC, datetime
 
 import pytest
 from cryptography import x509
 
-from stepstream_operator.api.status_types import ConditionType, Phase
+from stepstream_operator.api.status_types import ConditionType
 from stepstream_operator.children.names import ATTEMPT_LABEL
+from stepstream_operator.controller.certificates import LIFETIME, RENEW_BEFORE, certificate_data, must_renew
 from stepstream_operator.controller.operator import Operator
 from stepstream_operator.runtime.client import Client
 from stepstream_operator.runtime.errors import ApiError
 from stepstream_operator.runtime.resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,
-    EVENTS,
     JOBS,
     PODS,
     SECRETS,
     SERVICES,
     TRAINING_JOBS,
     Object,
-    Resource,
 )
 from tests.support.cluster_fixtures import StartOperator
 from tests.support.daemons import eventually
 from tests.support.running_operator import Cluster, learner_status, manifest
 
 pytestmark = [pytest.mark.control_plane, pytest.mark.usefixtures("operator")]
-QUOTAS = Resource(group="", version="v1", plural="resourcequotas", kind="ResourceQuota")
 
 
 def run(cluster: Cluster, **spec: object) -> None:
@@ -41,10 +40,6 @@ def run(cluster: Cluster, **spec: object) -> None:
 
 def simulators(cluster: Cluster, count: int) -> None:
     eventually(lambda: len(cluster.pods("simulator")) == count, timeout_seconds=20, what=f"{count} simulators")
-
-
-def reasons(cluster: Cluster) -> set[str]:
-    return {event["reason"] for event in cluster.all(EVENTS) if event["regarding"]["kind"] == "TrainingJob"}
 
 
 def uids(pods: list[Object]) -> set[str]:
@@ -62,7 +57,7 @@ def test_a_job_starts_learners_first_then_simulators_and_succeeds(cluster: Clust
     status = cluster.status()
     assert (status.holds(ConditionType.Complete), len(cluster.all(JOBS))) == (True, 1)
     assert status.completion_time is not None
-    assert {"Started", "LearnersReady", "Complete"} <= reasons(cluster)
+    cluster.tells("Started", "LearnersReady", "Complete")
 
 
 def test_the_last_figures_are_those_of_the_learners_end(cluster: Cluster) -> None:
@@ -76,24 +71,6 @@ def test_the_last_figures_are_those_of_the_learners_end(cluster: Cluster) -> Non
     assert (progress.steps, progress.episode_return) == (200, "19.5")
 
 
-def test_no_simulator_starts_before_learners_accept_streams(cluster: Cluster) -> None:
-    cluster.submit(manifest(learners={"resources": {"requests": {"cpu": "4000"}}}))
-    eventually(lambda: "cannot be scheduled" in cluster.status().message, timeout_seconds=20, what="the message")
-    assert cluster.status().message.startswith("1 learner cannot be scheduled: 0/4 nodes are available")
-    assert (cluster.pods("simulator"), cluster.status().phase) == ([], Phase.Pending)
-
-
-def test_progress_comes_from_the_learners_and_shows_in_columns(cluster: Cluster) -> None:
-    run(cluster)
-    cluster.answer()
-    eventually(lambda: cluster.status().progress, timeout_seconds=10, what="progress")
-    progress = cluster.status().progress
-    assert progress is not None
-    assert (progress.steps_summary, progress.steps_per_second, progress.episode_return) == ("12.4M", 41200, "18.3")
-    status = (cluster.job() or {})["status"]
-    assert (status["mode"], status["learners"]["summary"]) == ("Sync", "1/1")
-
-
 def test_suspending_frees_every_pod_and_resuming_begins_a_new_attempt(cluster: Cluster) -> None:
     run(cluster)
     simulators(cluster, 2)
@@ -105,7 +82,7 @@ def test_suspending_frees_every_pod_and_resuming_begins_a_new_attempt(cluster: C
     status = cluster.status()
     assert (status.attempt, status.restarts, status.holds(ConditionType.Suspended)) == (2, 0, False)
     assert status.last_resume_time is not None
-    assert {"Suspended", "Resumed"} <= reasons(cluster)
+    cluster.tells("Suspended", "Resumed")
 
 
 def test_a_suspended_learner_is_ended_gracefully(cluster: Cluster) -> None:
@@ -132,7 +109,7 @@ def test_failures_beyond_the_limit_fail_the_job_with_the_last_log_lines(cluster:
     failure = cluster.status().failure
     assert failure is not None
     assert (failure.reason, failure.log) == ("BackoffLimitExceeded", "ValueError: boom")
-    assert "Failed" in reasons(cluster)
+    cluster.tells("Failed")
 
 
 def test_input_that_cannot_work_is_never_tried_again(cluster: Cluster) -> None:
@@ -249,50 +226,6 @@ def test_what_is_removed_at_the_end_is_the_users_choice(
     )
 
 
-def test_a_quota_that_keeps_learners_out_is_told_in_one_sentence(cluster: Cluster) -> None:
-    quota = {"metadata": {"name": "few"}, "spec": {"hard": {"pods": "0"}}}
-    cluster.admin.create(QUOTAS, cluster.namespace, {"apiVersion": "v1", "kind": "ResourceQuota"} | quota)
-    cluster.submit(manifest())
-    eventually(lambda: "exceeded quota" in cluster.status().message, timeout_seconds=40, what="the quota is told")
-    assert cluster.status().message.startswith("learners cannot be created: ")
-
-
-def test_a_pod_template_that_the_api_server_refuses_is_told_before_learners_start(cluster: Cluster) -> None:
-    overlay = {"spec": {"containers": [{"name": "simulator", "ports": [{"containerPort": 99999}]}]}}
-    cluster.submit(manifest(simulators={"replicas": 1, "template": overlay}))
-    eventually(lambda: "is refused" in cluster.status().message, timeout_seconds=20, what="the refusal is told")
-    assert "Deployment pong-simulator is refused" in cluster.status().message
-    assert cluster.all(JOBS) == []
-
-
-def test_an_object_of_that_name_that_is_not_the_jobs_is_left_alone(cluster: Cluster) -> None:
-    foreign = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "pong-config"}, "data": {"mine": "yes"}}
-    cluster.admin.create(CONFIG_MAPS, cluster.namespace, foreign)
-    cluster.submit(manifest())
-    eventually(lambda: "is not this job's" in cluster.status().message, timeout_seconds=20, what="the clash is told")
-    held = cluster.admin.get(CONFIG_MAPS, cluster.namespace, "pong-config") or {}
-    assert (held["data"], "ownerReferences" in held["metadata"]) == ({"mine": "yes"}, False)
-
-
-def test_a_job_managed_by_another_controller_is_left_alone(cluster: Cluster) -> None:
-    cluster.submit(manifest("other", managedBy="kueue.x-k8s.io/multikueue"))
-    cluster.submit(manifest("ours"))
-    cluster.reaches("Running", "ours")
-    assert "status" not in (cluster.job("other") or {})
-
-
-def test_a_queued_job_waits_until_kueue_lets_it_start(cluster: Cluster) -> None:
-    job = manifest()
-    job["metadata"]["labels"] = {"kueue.x-k8s.io/queue-name": "team"}
-    cluster.submit(job)
-    eventually(lambda: "queue team" in cluster.status().message, timeout_seconds=20, what="it waits for quota")
-    held = cluster.learner_job() or {}
-    assert (held["spec"]["suspend"], held["metadata"]["labels"]["kueue.x-k8s.io/queue-name"]) == (True, "team")
-    cluster.admin.merge(JOBS, cluster.namespace, "pong-learner", {"spec": {"suspend": False}})
-    cluster.reaches("Running")
-    assert (cluster.learner_job() or {})["spec"]["suspend"] is False
-
-
 def test_starving_learners_get_more_simulators_up_to_the_maximum(
     cluster: Cluster, start: StartOperator, operator: Operator
 ) -> None:
@@ -301,7 +234,7 @@ def test_starving_learners_get_more_simulators_up_to_the_maximum(
     run(cluster, simulators={"replicas": 2, "minReplicas": 1, "maxReplicas": 3})
     cluster.answer(waiting={"learnerFraction": 0.4, "simulatorFraction": 0.0})
     simulators(cluster, 3)
-    assert "ScaledSimulators" in reasons(cluster)
+    cluster.tells("ScaledSimulators")
 
 
 def test_certificates_are_the_jobs_own_and_new_for_each_attempt(cluster: Cluster) -> None:
@@ -317,6 +250,19 @@ def test_certificates_are_the_jobs_own_and_new_for_each_attempt(cluster: Cluster
     cluster.reaches("Running")
     second = secret()
     assert (first["ca.crt"] == second["ca.crt"], first["learner.crt"] == second["learner.crt"]) == (True, False)
+
+
+def test_certificates_are_renewed_before_they_expire_while_the_learners_run(cluster: Cluster) -> None:
+    def secret() -> dict[str, str]:
+        return dict((cluster.admin.get(SECRETS, cluster.namespace, "pong-tls") or {}).get("data") or {})
+
+    run(cluster)
+    before = uids(cluster.pods("learner"))
+    nearly_over = certificate_data("u", datetime.now(UTC) - LIFETIME + RENEW_BEFORE / 2, secret())
+    cluster.admin.merge(SECRETS, cluster.namespace, "pong-tls", {"data": nearly_over})
+    eventually(lambda: not must_renew(secret(), datetime.now(UTC)), timeout_seconds=30, what="they are renewed")
+    assert secret()["ca.crt"] == nearly_over["ca.crt"]
+    assert (uids(cluster.pods("learner")), cluster.status().attempt) == (before, 1)
 
 
 def test_a_settled_job_costs_no_requests(cluster: Cluster, operator: Operator) -> None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
+import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from stepstream_operator.runtime.client import Client
 from stepstream_operator.runtime.resources import Object
+from tests.support.cluster_fixtures import StartOperator, create_namespace
 from tests.support.control_plane import ControlPlane
+from tests.support.kubectl import Kubectl
 from tests.support.running_operator import Cluster, manifest
-from tests.support.tools import binary
 
 pytestmark = pytest.mark.control_plane
 PAGE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
-
 
 REFUSED: dict[str, Object] = {
     "no simulators": manifest(simulators={"replicas": 0}),
@@ -31,21 +30,9 @@ REFUSED: dict[str, Object] = {
 }
 
 
-class Kubectl:
-    def __init__(self, control_plane: ControlPlane, cluster: Cluster) -> None:
-        self._command = [str(binary("kubectl")), f"--kubeconfig={control_plane.kubeconfig}", "-n", cluster.namespace]
-
-    def __call__(self, *arguments: str, given: Any = None) -> str:
-        """Both outputs together, as on a screen."""
-        text = json.dumps(given) if given is not None else None
-        done = subprocess.run([*self._command, *arguments], input=text, capture_output=True, text=True)
-        lines = (done.stdout + done.stderr).replace("STDIN", "job.yaml").splitlines()
-        return "\n".join(line.rstrip() for line in lines)
-
-
 @pytest.fixture
-def kubectl(control_plane: ControlPlane, cluster: Cluster) -> Kubectl:
-    return Kubectl(control_plane, cluster)
+def kubectl(control_plane: ControlPlane, namespace: str) -> Kubectl:
+    return Kubectl(kubeconfig=control_plane.kubeconfig, namespace=namespace)
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=str)
@@ -62,8 +49,14 @@ def test_the_page_has_the_message_for_an_immutable_field_changed(kubectl: Kubect
     assert said in PAGE.read_text(), f"not in {PAGE.name}:\n{said}"
 
 
-def test_a_job_in_a_namespace_that_is_not_watched_stays_without_status(kubectl: Kubectl, cluster: Cluster) -> None:
+def test_a_job_in_a_namespace_that_is_not_watched_stays_without_status(
+    kubectl: Kubectl, admin: Client, cluster: Cluster, start: StartOperator
+) -> None:
+    elsewhere = Cluster(admin, create_namespace(admin))
+    start(namespaces=(elsewhere.namespace,))
     kubectl("apply", "-f", "-", given=manifest())
-    said = kubectl("get", "tjob", "pong", "-o", "jsonpath={.status}")
-    assert said == ""
-    assert "STATUS column stays empty" in PAGE.read_text()
+    elsewhere.submit(manifest())
+    elsewhere.reaches("Running")
+    said = kubectl("get", "tjob", "pong")
+    assert kubectl("get", "tjob", "pong", "-o", "jsonpath={.status}") == ""
+    assert re.sub(r"\d+s$", "20s", said) in PAGE.read_text(), f"not in {PAGE.name}:\n{said}"

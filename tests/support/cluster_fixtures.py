@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import kubernetes.client
@@ -22,21 +24,42 @@ NAMESPACES = Resource(group="", version="v1", plural="namespaces", kind="Namespa
 SERVICE_ACCOUNTS = Resource(group="", version="v1", plural="serviceaccounts", kind="ServiceAccount")
 NODE_KIND = Resource(group="", version="v1", plural="nodes", kind="Node")
 NODES = 4
+STARTED = pytest.StashKey[list[tuple[float, float]]]()
+"""Seconds until the programs were there (a build, the first time), and from then until a control plane worked."""
+
 _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def control_plane() -> Iterator[ControlPlane]:
-    """etcd, API server, controller manager, scheduler and kwok; the programs are built on first use."""
+def control_plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
+    """One for all tests, with the definition of TrainingJob."""
+    with running_control_plane(request.config, prepare=install_definition) as cluster:
+        yield cluster
+
+
+@contextmanager
+def running_control_plane(
+    config: pytest.Config, prepare: Callable[[Client], None] = lambda admin: None
+) -> Iterator[ControlPlane]:
+    """etcd, API server, controller manager, scheduler, and kwok's nodes; the programs are built on first use."""
+    begun = time.monotonic()
     cluster = ControlPlane()
+    built = time.monotonic()
+    admin = Client(load_configuration(str(cluster.kubeconfig)))
     try:
-        cluster.start()
-        client = Client(load_configuration(str(cluster.kubeconfig)))
-        wait_for_service_account(client, "default")
-        add_nodes(client, NODES)
+        cluster.start(lambda: prepare(admin))
+        wait_for_service_account(admin, "default")
+        add_nodes(admin, NODES)
+        config.stash.setdefault(STARTED, []).append((built - begun, time.monotonic() - built))
         yield cluster
     finally:
         cluster.stop()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for built, started in terminalreporter.config.stash.get(STARTED, []):
+        text = f"control plane: programs found or built in {built:.1f} s, at work {started:.1f} s later"
+        terminalreporter.write_line(text)
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +80,19 @@ def create_namespace(admin: Client) -> str:
     admin.create(NAMESPACES, "", body)
     wait_for_service_account(admin, name)
     return name
+
+
+def install_definition(admin: Client) -> None:
+    """The CustomResourceDefinition, established."""
+    definition = crd()
+    admin.apply(CRDS, "", definition)
+    name = definition["metadata"]["name"]
+
+    def established() -> bool:
+        conditions = (admin.get(CRDS, "", name) or {}).get("status", {}).get("conditions") or ()
+        return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
+
+    eventually(established, timeout_seconds=30, what="the definition of TrainingJob is established")
 
 
 def wait_for_service_account(admin: Client, namespace: str) -> None:
@@ -106,22 +142,8 @@ def client_through(proxy: FaultProxy, timeout_seconds: float = 5.0) -> Client:
     return Client(configuration, timeout_seconds=timeout_seconds)
 
 
-@pytest.fixture(scope="session")
-def installed(admin: Client) -> None:
-    """The CustomResourceDefinition, established."""
-    definition = crd()
-    admin.apply(CRDS, "", definition)
-    name = definition["metadata"]["name"]
-
-    def established() -> bool:
-        conditions = (admin.get(CRDS, "", name) or {}).get("status", {}).get("conditions") or ()
-        return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
-
-    eventually(established, timeout_seconds=30, what="the definition of TrainingJob is established")
-
-
 @pytest.fixture
-def cluster(admin: Client, namespace: str, installed: None) -> Iterator[Cluster]:
+def cluster(admin: Client, namespace: str) -> Iterator[Cluster]:
     cluster = Cluster(admin, namespace)
     yield cluster
     cluster.learners.close()

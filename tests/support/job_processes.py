@@ -56,6 +56,7 @@ class JobProcesses:
                 contract.ATTEMPT: str(self._attempt),
                 contract.LISTEN: self._stream_address,
                 contract.HTTP: f"unix:{self._sockets}/http",
+                contract.FINAL_STATUS: str(self.directory / "final-status.json"),
                 **self._tls("learner"),
             },
         )
@@ -122,6 +123,11 @@ class JobProcesses:
             return {}
         finally:
             connection.close()
+
+    def final_status(self) -> dict[str, Any]:
+        """What the learner left as its last word."""
+        answer: dict[str, Any] = json.loads((self.directory / "final-status.json").read_text())
+        return answer
 
     def history(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""

@@ -16,7 +16,7 @@ from stepstream_operator.children.names import JOB_LABEL, ROLE_LABEL
 from stepstream_operator.controller.operator import Operator
 from stepstream_operator.runtime.client import Client
 from stepstream_operator.runtime.errors import ApiError
-from stepstream_operator.runtime.resources import JOBS, PODS, TRAINING_JOBS, Object, Resource
+from stepstream_operator.runtime.resources import EVENTS, JOBS, PODS, TRAINING_JOBS, Object, Resource
 from stepstream_operator.settings import OperatorSettings
 from stepstream_operator.status import previous_status
 from tests.support.daemons import eventually
@@ -152,6 +152,14 @@ class Cluster:
     def pods(self, role: str, name: str = "pong") -> list[Object]:
         found = self.all(PODS, f"{JOB_LABEL}={name},{ROLE_LABEL}={role}")
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+    def tells(self, *reasons: str) -> None:
+        """Waits for Events about TrainingJobs: each comes after the write of status that it tells of."""
+        what = f"Events {reasons}"
+        eventually(lambda: self._event_reasons() >= {*reasons}, timeout_seconds=30, what=what)
+
+    def _event_reasons(self) -> set[str]:
+        return {event["reason"] for event in self.all(EVENTS) if event["regarding"]["kind"] == TRAINING_JOBS.kind}
 
     def learner_job(self, name: str = "pong") -> Object | None:
         return self.admin.get(JOBS, self.namespace, f"{name}-learner")

@@ -97,7 +97,9 @@ def _build(module: GoModule, directory: Path) -> None:
         staged = Path(scratch, "built")
         for folder in (staged, source := Path(scratch, "source")):
             folder.mkdir()
-        GoBuilder(go=go_executable(cache_root()), scratch=source).build(module, staged)
+        with _locked(cache_root() / "go.lock"):
+            go = go_executable(cache_root())
+        GoBuilder(go=go, scratch=source).build(module, staged)
         staged.rename(directory)
     print(f"built {module.directory_name} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
 

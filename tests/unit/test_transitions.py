@@ -1,19 +1,23 @@
 """Which Events follow from two statuses."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 from stepstream_operator.api.status_types import Condition, ConditionStatus, ConditionType, Failure, JobStatus
 from stepstream_operator.controller.transitions import happenings
 
 
-def holding(status: JobStatus, *kinds: ConditionType) -> JobStatus:
-    conditions = tuple(
-        Condition(
-            type=kind, status=ConditionStatus.True_, last_transition_time="2031-05-01T00:00:00Z", reason="Because"
-        )
-        for kind in kinds
-    )
-    return replace(status, conditions=conditions)
+def holding(status: JobStatus, *kinds: ConditionType, since: str = "2031-05-01T00:00:00Z") -> JobStatus:
+    return replace(status, conditions=tuple(condition(kind, ConditionStatus.True_, since) for kind in kinds))
+
+
+def lacking(status: JobStatus, kind: ConditionType) -> JobStatus:
+    return replace(status, conditions=(condition(kind, ConditionStatus.False_, "2031-05-01T00:00:00Z"),))
+
+
+def condition(kind: ConditionType, status: ConditionStatus, since: str) -> Condition:
+    return Condition(type=kind, status=status, last_transition_time=since, reason="Because")
 
 
 def reasons(before: JobStatus, after: JobStatus) -> list[str]:
@@ -48,3 +52,36 @@ def test_suspending_and_resuming_are_told_once_each() -> None:
 def test_an_end_is_told() -> None:
     assert reasons(RUNNING, holding(RUNNING, ConditionType.Complete)) == ["Complete"]
     assert reasons(RUNNING, holding(RUNNING, ConditionType.Failed)) == ["Failed"]
+
+
+def test_waiting_in_a_queue_and_being_let_go_are_told() -> None:
+    queued = lacking(RUNNING, ConditionType.Admitted)
+    assert reasons(RUNNING, queued) == ["Queued"]
+    assert reasons(queued, queued) == []
+    assert reasons(queued, holding(RUNNING, ConditionType.Admitted)) == ["Admitted"]
+
+
+def test_a_job_that_was_never_queued_is_not_told_as_admitted() -> None:
+    assert reasons(RUNNING, holding(RUNNING, ConditionType.Admitted)) == []
+
+
+def test_trouble_is_told_when_it_comes_and_when_it_goes() -> None:
+    degraded = holding(RUNNING, ConditionType.Degraded)
+    assert reasons(RUNNING, degraded) == ["Degraded"]
+    assert reasons(degraded, lacking(RUNNING, ConditionType.Degraded)) == ["Recovered"]
+
+
+def test_what_happens_twice_in_an_attempt_has_two_occasions() -> None:
+    for kind in (ConditionType.Ready, ConditionType.Degraded):
+        [first] = happenings(RUNNING, holding(RUNNING, kind, since="2031-05-01T00:00:00Z"))
+        [second] = happenings(RUNNING, holding(RUNNING, kind, since="2031-05-01T07:00:00Z"))
+        assert first.occasion != second.occasion
+
+
+def test_the_page_explains_every_event_and_no_other() -> None:
+    root = Path(__file__).parents[2]
+    sources = (root / "operator" / "stepstream_operator" / "controller").glob("*.py")
+    told = {reason for source in sources for reason in re.findall(r'Happening\(reason="(\w+)"', source.read_text())}
+    page = (root / "docs" / "troubleshooting.md").read_text()
+    [table] = re.findall(r"\| event \| meaning \|\n(.*?)\n\n", page, flags=re.DOTALL)
+    assert set(re.findall(r"`([A-Z]\w+)`", table)) == told

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import kubernetes.client
 
 from stepstream_operator.controller.events import EventRecorder
+from stepstream_operator.controller.job_log import JobLog, about
 from stepstream_operator.controller.progress import ProgressPoller, StatusSource, pod_address
 from stepstream_operator.controller.reconciler import Reconciler
 from stepstream_operator.controller.watched import WATCHED, Stores
@@ -27,9 +28,8 @@ from stepstream_operator.runtime.reflector import Reflector, ReflectorSettings
 from stepstream_operator.runtime.resources import TRAINING_JOBS
 from stepstream_operator.runtime.store import Key
 from stepstream_operator.settings import OperatorSettings
-from stepstream_trainer.logs import get_log
 
-log = get_log("operator")
+log = JobLog("operator")
 STOP_SECONDS = 10.0  # within the grace period of a pod
 
 
@@ -123,27 +123,32 @@ class Operator:
         while (job := self.queue.get()) is not None:
             started = time.monotonic()
             try:
-                self._reconcile(job)
+                with about(job, self._attempt(job)):
+                    self._reconcile(job)
             finally:
                 self.queue.done(job)
                 self.metrics.reconcile_seconds.observe(time.monotonic() - started)
 
     def _reconcile(self, job: Key) -> None:
-        namespace, name = job
         try:
             again_in_seconds = self.reconciler.reconcile(job)
         except RequestFailed as error:
             self.metrics.reconcile_errors.labels("temporary").inc()
             delay = self.queue.retry(job)
-            log.warning("retry", job=name, namespace=namespace, seconds=round(delay, 2), error=str(error))
+            log.warning("retry", seconds=round(delay, 2), error=str(error))
         except Exception:
             self.metrics.reconcile_errors.labels("defect").inc()
             delay = self.queue.retry(job)
-            log.exception("reconcile_failed", job=name, namespace=namespace, seconds=round(delay, 2))
+            log.exception("reconcile_failed", seconds=round(delay, 2))
         else:
             self.queue.succeeded(job)
             if again_in_seconds is not None:
                 self.queue.add_after(job, again_in_seconds)
+
+    def _attempt(self, job: Key) -> int:
+        """As it was written last; 0 before the first."""
+        raw = self.stores[TRAINING_JOBS].get(job) or {}
+        return int((raw.get("status") or {}).get("attempt") or 0)
 
     def _make_reflectors(self) -> list[Reflector]:
         settings = ReflectorSettings(read_timeout_seconds=self.settings.watch_read_timeout_seconds)

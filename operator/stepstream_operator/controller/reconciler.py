@@ -22,7 +22,7 @@ from stepstream_operator.children.names import tls_secret_name
 from stepstream_operator.controller.apply import Applier, Refused
 from stepstream_operator.controller.creation_failures import CreationFailures
 from stepstream_operator.controller.events import EventRecorder, Happening
-from stepstream_operator.controller.job_log import JobLog, about
+from stepstream_operator.controller.job_log import JobLog
 from stepstream_operator.controller.observe import observe, targets
 from stepstream_operator.controller.progress import ProgressPoller, StatusSource
 from stepstream_operator.controller.scaling import SimulatorScaler
@@ -89,10 +89,8 @@ class Reconciler:
         Raises RequestFailed, after which the same call is to be made again later.
         """
         self._since[key] = time.monotonic()
-        raw = self._stores[TRAINING_JOBS].get(key) or {}
         try:
-            with about(key, int((raw.get("status") or {}).get("attempt") or 0)):
-                return self._reconcile(key)
+            return self._reconcile(key)
         finally:
             self._since.pop(key, None)
 

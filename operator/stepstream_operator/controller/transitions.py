@@ -21,10 +21,19 @@ def happenings(before: JobStatus, after: JobStatus) -> Iterator[Happening]:
         yield Happening(reason="Suspended", note="learners write a checkpoint and all pods leave", occasion=occasion)
     if before.attempt and after.attempt > before.attempt and after.restarts == before.restarts:
         yield Happening(reason="Resumed", note=f"attempt {after.attempt} begins", occasion=occasion)
+    if _queued(after) and not _queued(before):
+        yield Happening(reason="Queued", note=after.message, occasion=occasion)
+    if _queued(before) and after.holds(ConditionType.Admitted):
+        yield Happening(reason="Admitted", note="its queue lets it start", occasion=occasion)
     if _became(before, after, ConditionType.Ready):
-        yield Happening(reason="LearnersReady", note=f"{after.learners.summary} learners are ready", occasion=occasion)
+        note = f"{after.learners.summary} learners are ready"
+        yield Happening(reason="LearnersReady", note=note, occasion=_since(after, ConditionType.Ready))
     if _became(before, after, ConditionType.Degraded):
-        yield Happening(reason="Degraded", note=after.message, warning=True, occasion=occasion)
+        since = _since(after, ConditionType.Degraded)
+        yield Happening(reason="Degraded", note=after.message, warning=True, occasion=since)
+    if before.holds(ConditionType.Degraded) and not after.holds(ConditionType.Degraded):
+        since = _since(after, ConditionType.Degraded)
+        yield Happening(reason="Recovered", note="what was told as Degraded is over", occasion=since)
     if _became(before, after, ConditionType.Complete):
         yield Happening(reason="Complete", note=after.message, occasion=occasion)
     if _became(before, after, ConditionType.Failed):
@@ -33,3 +42,14 @@ def happenings(before: JobStatus, after: JobStatus) -> Iterator[Happening]:
 
 def _became(before: JobStatus, after: JobStatus, kind: ConditionType) -> bool:
     return after.holds(kind) and not before.holds(kind)
+
+
+def _queued(status: JobStatus) -> bool:
+    admitted = status.condition(ConditionType.Admitted)
+    return admitted is not None and not status.holds(ConditionType.Admitted)
+
+
+def _since(status: JobStatus, kind: ConditionType) -> str:
+    """When the condition became what it is: what happens twice in an attempt is told twice."""
+    condition = status.condition(kind)
+    return condition.last_transition_time if condition else ""

@@ -120,10 +120,6 @@ class Client:
             if not error.is_not_found:
                 raise
 
-    def text(self, path: str, query: Mapping[str, str]) -> str:
-        """A plain-text answer, such as a container's log."""
-        return self._request("get", "logs", "GET", path, query=query).decode(errors="replace")
-
     def watch(
         self, resource: Resource, namespace: str | None, query: Mapping[str, str], *, read_timeout_seconds: float
     ) -> Iterator[Object]:
