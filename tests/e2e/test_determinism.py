@@ -8,9 +8,17 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
-from stepstream_trainer.config import TrainerConfig, contract, parse
+from stepstream_trainer.algorithms.observations import Vectors
+from stepstream_trainer.config import QLearningParameters, TrainerConfig, contract, parse
+from stepstream_trainer.learner.checkpoint import CheckpointStore
+from stepstream_trainer.learner.families import replay_options
+from stepstream_trainer.learner.replay_files import ReplayFiles
+from stepstream_trainer.replay import FrameLayout, Replay
+from stepstream_trainer.replay.invariants import violations
 from tests.support.certificates import mount, new_certificates
 from tests.support.job_processes import JobProcesses, job_processes
 
@@ -186,7 +194,23 @@ def test_a_replay_that_no_machine_can_hold_is_refused_with_the_figure(tmp_path: 
         assert learner.wait(120) == contract.EXIT_INVALID
         last = job.log().splitlines()[-1]
     assert last.startswith("spec.algorithm.parameters.replayCapacitySteps: 1,000,000,000 steps of 196,608 bytes take")
-    assert last.endswith("steps fit")
+    assert "of memory is available; " in last
+    assert last.endswith(" steps would fit")
+
+
+def test_no_step_in_replay_spans_a_lost_simulator(tmp_path: Path) -> None:
+    environment = {"id": "CartPole-v1", "deterministic": False}
+    config = config_of(RAINBOW | {"environment": environment, "totalSteps": 8 * 3000})
+    with job_processes(config, tmp_path) as job:
+        job.start_learner()
+        job.start_simulators("a", "b")
+        for name in ("a", "b", "a", "b"):
+            reach(job, job.status().get("steps", 0) + 2_000)
+            job.restart_simulator(name)
+        job.finish()
+    replay = saved_replay(config, tmp_path)
+    assert len(replay) > 3000
+    assert violations(replay) == []
 
 
 def test_environments_that_cannot_be_replayed_are_cut_where_their_simulator_was_lost(tmp_path: Path) -> None:
@@ -208,3 +232,18 @@ def runs(job: JobProcesses) -> bool:
 def reach(job: JobProcesses, steps: int) -> None:
     """Wait until the learner has made `steps`, by its own /status."""
     job.wait_until(lambda: job.status().get("steps", 0) >= steps, f"{steps} steps")
+
+
+def saved_replay(config: TrainerConfig, directory: Path) -> Replay:
+    """The replay of the newest checkpoint of a run of CartPole."""
+    parameters, cpu = config.algorithm.parameters, torch.device("cpu")
+    assert isinstance(parameters, QLearningParameters)
+    layout = FrameLayout(frame_shape=(4,), dtype=np.dtype(np.float32), network_input=Vectors(size=4))
+    replay = Replay(replay_options(config, parameters), layout, device=cpu)
+    store = CheckpointStore(directory / "checkpoints", retain=3)
+    found = store.load_latest(warn=pytest.fail)
+    assert found is not None
+    files = ReplayFiles(replay, store.directory)
+    files.restore(found[1]["replay"])
+    files.close()
+    return replay

@@ -120,7 +120,12 @@ class CheckpointConfig:
         because="five minutes of work is what a lost node may cost",
     )
     retain: int = spec_field(doc="Newest checkpoints that are kept.", default=3, minimum=1, maximum=1000)
-    include_replay: bool = spec_field(doc="Save the replay memory, too (Q-learning).", default=False)
+    include_replay: bool = spec_field(
+        doc="Save the replay memory, too (Q-learning): a resumed run goes on exactly. Otherwise it first fills a new "
+        "one to learningStartsSteps.",
+        default=False,
+        because="a replay of 1,000,000 frames takes 7 GB for each checkpoint that is retained",
+    )
     resume: bool = spec_field(doc="Start from the newest whole checkpoint where there is one.", default=True)
 
 
