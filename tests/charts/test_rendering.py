@@ -88,7 +88,7 @@ def test_the_chart_passes_helms_linter(helm: Helm) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "added", "missing"), TOGGLES, ids=lambda value: json.dumps(value, default=list)[:60]
+    ("values", "added", "missing"), TOGGLES, ids=lambda value: json.dumps(value, default=sorted)[:60]
 )
 def test_each_toggle_renders_what_it_says_and_nothing_else(
     helm: Helm, values: dict[str, Any], added: set[str], missing: set[str]
