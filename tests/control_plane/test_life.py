@@ -148,6 +148,7 @@ def test_changing_the_number_of_simulators_touches_no_other_pod(cluster: Cluster
 
 def test_drift_in_any_child_is_repaired(cluster: Cluster) -> None:
     run(cluster)
+    simulators(cluster, 2)
     cluster.admin.merge(DEPLOYMENTS, cluster.namespace, "pong-simulator", {"spec": {"replicas": 0}})
     cluster.admin.merge(CONFIG_MAPS, cluster.namespace, "pong-config", {"data": {"job.json": "{}"}})
     cluster.admin.merge(SERVICES, cluster.namespace, "pong-learner", {"spec": {"publishNotReadyAddresses": False}})

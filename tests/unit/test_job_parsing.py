@@ -234,6 +234,8 @@ def test_an_integer_may_be_written_with_an_exponent() -> None:
 def test_a_null_stands_for_the_default_where_there_is_one() -> None:
     assert make_job({"seed": None, "learners": None}) == make_job()
     assert refusals(job_manifest({"stopWhen": None})) == ["spec.stopWhen: must not be null; leave it out"]
+    of_ppo = {"algorithm": {"name": "PPO", "parameters": {"maxGradNorm": None}}}  # each algorithm has its own default
+    assert refusals(job_manifest(of_ppo)) == ["spec.algorithm.parameters.maxGradNorm: must not be null; leave it out"]
 
 
 def test_what_the_api_server_adds_to_metadata_is_not_in_the_way() -> None:

@@ -245,6 +245,9 @@ class Reconciler:
         elif self._settings.tls:
             moments.append(now + timedelta(seconds=CERTIFICATES_CHECK_SECONDS))
         seconds = [(moment - now).total_seconds() for moment in moments if moment is not None]
+        # What learners measure may stay as it is: nothing but time says then that the number may change.
+        rest = self._scaler.rests_for((job.namespace, job.name))
+        seconds += [] if rest is None else [rest]
         # The server's clock is known to a second: a little later is not too early.
         return max(0.0, min(seconds)) + 0.05 if seconds else None
 

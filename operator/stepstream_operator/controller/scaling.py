@@ -36,6 +36,11 @@ class SimulatorScaler:
         log.info("scaled", simulators=scaling.replicas, reason=scaling.reason)
         return scaling
 
+    def rests_for(self, job: Key) -> float | None:
+        """Seconds until its number may change again; None where nothing is waited for."""
+        remaining = self._not_before.get(job, 0.0) - time.monotonic()
+        return remaining if remaining > 0 else None
+
     def forget(self, job: Key) -> None:
         self._not_before.pop(job, None)
 

@@ -73,14 +73,17 @@ class _Reader:
     def __init__(self) -> None:
         self.errors: list[FieldError] = []
 
-    def read_object(self, cls: type, given: object, path: str) -> Any:
+    def read_object(self, cls: type, given: object, path: str, *, has_schema_defaults: bool = True) -> Any:
         if not isinstance(given, Mapping):
             return self._refuse(path, given, "must be an object")
         fields = spec_fields(cls)
         self._refuse_unknown(given, fields, path)
         values: dict[str, Any] = {}
         for field in fields:
-            values[field.name] = self._read_field(field, given, values, path)
+            value = given.get(field.wire_name, NOT_GIVEN)
+            if value is None and field.default is not None:
+                value = self._read_null(field, path, has_schema_defaults)
+            values[field.name] = value if value is _INVALID else self._read_field(field, value, values, path)
         if _INVALID in values.values():
             return _INVALID
         return self._judged(cls(**values), path)
@@ -92,13 +95,14 @@ class _Reader:
                 missing = [field for field in known if field not in given]
                 self._refuse(_join(path, name), NOT_GIVEN, "unknown field", did_you_mean(name, missing or known))
 
-    def _read_field(self, field: SpecField, given: Mapping[Any, Any], siblings: Mapping[str, Any], path: str) -> Any:
+    def _read_null(self, field: SpecField, path: str, has_schema_defaults: bool) -> Any:
+        """As if it were not given where the API server puts a default in its place; refused elsewhere."""
+        if has_schema_defaults and schema_default(field) is not None:
+            return NOT_GIVEN
+        return self._refuse(_join(path, field.wire_name), NOT_GIVEN, "must not be null", "leave it out")
+
+    def _read_field(self, field: SpecField, value: object, siblings: Mapping[str, Any], path: str) -> Any:
         field_path = _join(path, field.wire_name)
-        value = given.get(field.wire_name, NOT_GIVEN)
-        if value is None and field.default is not None:
-            if schema_default(field) is None:
-                return self._refuse(field_path, NOT_GIVEN, "must not be null", "leave it out")
-            value = NOT_GIVEN
         if field.rules.variants:
             return self._read_variant(field, value, siblings, field_path)
         if value is not NOT_GIVEN:
@@ -112,7 +116,9 @@ class _Reader:
         key = siblings[field.rules.variant_key]
         if key is _INVALID:
             return _INVALID
-        return self.read_object(field.rules.variants[key], {} if value is NOT_GIVEN else value, path)
+        # One schema stands for all variants, and their defaults differ: it has none.
+        given = {} if value is NOT_GIVEN else value
+        return self.read_object(field.rules.variants[key], given, path, has_schema_defaults=False)
 
     def read(self, kind: Any, rules: FieldRules, given: object, path: str) -> Any:
         """One value of type `kind`; `_INVALID`, with the error kept, where it is not one."""
