@@ -69,7 +69,7 @@ def test_helm_test_tells_how_the_question_to_the_operator_ended(
         testing = pool.submit(installer.run, "test", "stepstream", "--timeout", "60s")
         pod = "stepstream-is-ready"
         eventually(
-            lambda: phase_of(admin, installer.namespace, pod) == "Running", timeout_seconds=30, what="the pod runs"
+            lambda: phase_of(admin, installer.namespace, pod) == "Running", timeout_seconds=60, what="the pod runs"
         )
         admin.merge(PODS, installer.namespace, pod, {"status": {"phase": phase}}, subresource="status")
         try:
@@ -82,7 +82,7 @@ def test_helm_test_tells_how_the_question_to_the_operator_ended(
 def test_a_definition_that_may_go_goes_with_its_release(installer: Helm, admin: Client) -> None:
     install(installer, {"crds": {"keep": False}})
     installer.run("uninstall", "stepstream", "--wait")
-    eventually(lambda: admin.get(CRDS, "", CRD) is None, timeout_seconds=30, what="the definition is gone")
+    eventually(lambda: admin.get(CRDS, "", CRD) is None, timeout_seconds=60, what="the definition is gone")
 
 
 def test_values_that_cannot_work_leave_nothing_behind(installer: Helm, admin: Client) -> None:
@@ -92,13 +92,12 @@ def test_values_that_cannot_work_leave_nothing_behind(installer: Helm, admin: Cl
     assert names(admin, DEPLOYMENTS, installer.namespace) == set()
 
 
-@pytest.mark.parametrize("everywhere", [True, False], ids=["cluster-wide", "one namespace"])
-def test_the_rights_of_the_chart_are_all_that_a_jobs_life_needs(
-    installer: Helm, empty_cluster: ControlPlane, admin: Client, everywhere: bool
+def test_a_role_in_a_jobs_namespace_is_all_that_its_life_needs(
+    installer: Helm, empty_cluster: ControlPlane, admin: Client
 ) -> None:
     cluster = Cluster(admin, create_namespace(admin))
-    install(installer, {} if everywhere else {"watchNamespaces": [cluster.namespace]})
-    operator = operator_with_rights_of(installer, empty_cluster, admin, cluster, everywhere)
+    install(installer, {"watchNamespaces": [cluster.namespace]})
+    operator = operator_with_rights_of(installer, empty_cluster, admin, cluster)
     try:
         live(cluster)
     finally:
@@ -108,11 +107,11 @@ def test_the_rights_of_the_chart_are_all_that_a_jobs_life_needs(
 
 
 def live(cluster: Cluster) -> None:
-    """A job that is made, scaled, suspended, resumed, finished and deleted."""
-    cluster.submit(manifest())
+    """A job that is made, scaled by the operator itself, suspended, resumed, finished and deleted."""
+    cluster.submit(manifest(simulators={"replicas": 2, "minReplicas": 1, "maxReplicas": 3}))
     cluster.reaches("Running")
-    cluster.edit("pong", simulators={"replicas": 3})
-    eventually(lambda: len(cluster.pods("simulator")) == 3, timeout_seconds=20, what="three simulators")
+    cluster.answer(waiting={"learnerFraction": 0.4, "simulatorFraction": 0.0})
+    eventually(lambda: len(cluster.pods("simulator")) == 3, timeout_seconds=60, what="three simulators")
     cluster.edit("pong", suspend=True)
     cluster.reaches("Suspended")
     cluster.edit("pong", suspend=False)
@@ -120,12 +119,10 @@ def live(cluster: Cluster) -> None:
     cluster.end_learners(0)
     cluster.reaches("Succeeded")
     cluster.admin.delete(TRAINING_JOBS, cluster.namespace, "pong")
-    eventually(lambda: cluster.job() is None, timeout_seconds=20, what="the job is gone")
+    eventually(lambda: cluster.job() is None, timeout_seconds=60, what="the job is gone")
 
 
-def operator_with_rights_of(
-    installer: Helm, empty_cluster: ControlPlane, admin: Client, cluster: Cluster, everywhere: bool
-) -> Operator:
+def operator_with_rights_of(installer: Helm, empty_cluster: ControlPlane, admin: Client, cluster: Cluster) -> Operator:
     """An operator that is known to the API server as the release's service account, and elects itself as one."""
     token = service_account_token(admin, installer.namespace)
 
@@ -136,7 +133,7 @@ def operator_with_rights_of(
         return found
 
     lease = {"lease_namespace": installer.namespace, "lease_name": "stepstream", "identity": "test"}
-    settings = quick_settings(cluster.namespace, **lease, **({"namespaces": ()} if everywhere else {}))
+    settings = quick_settings(cluster.namespace, scaling_rest_seconds=0.5, **lease)
     operator = Operator(settings, configuration, deposed=lambda reason: None, status_source=cluster.learners.address)
     operator.start()
     return operator

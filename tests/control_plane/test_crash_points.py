@@ -14,7 +14,7 @@ from tests.support.fault_proxy import FaultProxy
 from tests.support.running_operator import Cluster, start_operator
 from tests.support.scripted_life import Story, Successor, live
 
-pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(1200)]
 AT_ONCE = 6
 SAMPLED = 5
 """Every so manieth point of the slower sweeps; all of them with `--thorough`."""

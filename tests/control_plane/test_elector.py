@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -36,18 +36,18 @@ class Candidate:
         return True
 
 
-Enter = Callable[[str], Candidate]
+Enter = Callable[..., Candidate]
 
 
 @pytest.fixture
 def enter(make_proxy: MakeProxy, namespace: str) -> Iterator[Enter]:
-    """Starts a candidate for one Lease, of seconds where an installation has tens."""
-    settings = LeaseSettings(
-        name="operator", namespace=namespace, lease_duration_seconds=4, renew_deadline_seconds=2.5, retry_seconds=0.1
-    )
+    """Starts a candidate for one Lease; a `hurried` one gives it up, or takes it, after seconds."""
+    patient = LeaseSettings(name="operator", namespace=namespace, retry_seconds=0.1)
+    quick = replace(patient, lease_duration_seconds=4, renew_deadline_seconds=2.5)
     candidates: list[Candidate] = []
 
-    def started(identity: str) -> Candidate:
+    def started(identity: str, *, hurried: bool = False) -> Candidate:
+        settings = quick if hurried else patient
         proxy = make_proxy()
         lost: list[str] = []
         elector = Elector(client_through(proxy, timeout_seconds=1.0), settings, identity, lost.append)
@@ -61,14 +61,14 @@ def enter(make_proxy: MakeProxy, namespace: str) -> Iterator[Enter]:
 
 
 def leads(candidate: Candidate) -> None:
-    eventually(candidate.may_write, timeout_seconds=10, what=f"{candidate.elector.identity} leads")
+    eventually(candidate.may_write, timeout_seconds=60, what=f"{candidate.elector.identity} leads")
 
 
 def test_one_of_two_leads(enter: Enter) -> None:
     first = enter("first")
     leads(first)
     second = enter("second")
-    eventually(lambda: len(second.proxy.requests) > 5, timeout_seconds=10, what="the second tried")
+    eventually(lambda: len(second.proxy.requests) > 5, timeout_seconds=60, what="the second tried")
     assert (first.may_write(), second.may_write()) == (True, False)
 
 
@@ -78,7 +78,7 @@ def test_a_leader_that_stops_gives_the_lease_back_at_once(enter: Enter, admin: C
     first.stop.set()
     eventually(
         lambda: (admin.get(LEASES, namespace, "operator") or {})["spec"].get("holderIdentity") == "",
-        timeout_seconds=5,
+        timeout_seconds=60,
         what="the Lease is free",
     )
     assert not first.may_write()
@@ -86,14 +86,18 @@ def test_a_leader_that_stops_gives_the_lease_back_at_once(enter: Enter, admin: C
 
 
 def test_a_leader_cut_off_stops_writing_before_another_may_start(enter: Enter) -> None:
-    first = enter("first")
+    first = enter("first", hurried=True)
     leads(first)
-    second = enter("second")
+    second = enter("second", hurried=True)
     first.proxy.cut()
-    eventually(lambda: not first.may_write(), timeout_seconds=5, what="the first noticed")
-    assert not second.may_write()
-    leads(second)
-    eventually(lambda: first.lost, timeout_seconds=5, what="the first ends its process")
+
+    def succeeded() -> bool:
+        taken = second.may_write()
+        assert not (taken and first.may_write())
+        return taken
+
+    eventually(succeeded, timeout_seconds=60, what="the second leads")
+    eventually(lambda: first.lost, timeout_seconds=60, what="the first ends its process")
 
 
 def test_a_leader_whose_lease_is_stolen_stops(enter: Enter, admin: Client, namespace: str) -> None:
@@ -101,7 +105,7 @@ def test_a_leader_whose_lease_is_stolen_stops(enter: Enter, admin: Client, names
     leads(first)
     stolen = {"spec": {"holderIdentity": "thief", "leaseDurationSeconds": 60}}
     admin.merge(LEASES, namespace, "operator", stolen)
-    eventually(lambda: first.lost == ["another holds the Lease"], timeout_seconds=5, what="the first ends")
+    eventually(lambda: first.lost == ["another holds the Lease"], timeout_seconds=60, what="the first ends")
     assert not first.may_write()
 
 
@@ -119,8 +123,8 @@ def test_short_faults_within_the_deadline_cost_no_leadership(enter: Enter, fault
     first = enter("first")
     leads(first)
     first.proxy.inject(fault)
-    assert fault.hit.wait(5)
-    eventually(lambda: fault.times == 0, timeout_seconds=5, what="every fault met")
+    assert fault.hit.wait(60)
+    eventually(lambda: fault.times == 0, timeout_seconds=60, what="every fault met")
     assert (first.may_write(), first.lost) == (True, [])
 
 
@@ -128,5 +132,5 @@ def test_a_deleted_lease_is_made_anew(enter: Enter, admin: Client, namespace: st
     first = enter("first")
     leads(first)
     admin.delete(LEASES, namespace, "operator")
-    eventually(lambda: admin.get(LEASES, namespace, "operator"), timeout_seconds=5, what="a new Lease")
+    eventually(lambda: admin.get(LEASES, namespace, "operator"), timeout_seconds=60, what="a new Lease")
     assert first.may_write()

@@ -30,7 +30,7 @@ def test_of_two_operators_one_acts_and_the_other_takes_over(
     assert proxies[1 - leader].writes == []
     proxies[leader].cut()
     cluster.edit("pong", simulators={"replicas": 4})
-    eventually(lambda: len(cluster.pods("simulator")) == 4, timeout_seconds=30, what="the other scaled")
+    eventually(lambda: len(cluster.pods("simulator")) == 4, timeout_seconds=60, what="the other scaled")
     assert operators[1 - leader].leading
 
 
@@ -67,7 +67,7 @@ def test_a_restart_of_the_api_server_in_mid_life_changes_nothing(
     control_plane.kill_api_server()
     control_plane.start_api_server()
     cluster.end_learners(1)
-    eventually(lambda: cluster.status().attempt == 2, timeout_seconds=40, what="a second attempt")
+    eventually(lambda: cluster.status().attempt == 2, timeout_seconds=60, what="a second attempt")
     cluster.reaches("Running")
     assert len(cluster.all(JOBS)) == 1
 

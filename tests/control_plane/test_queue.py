@@ -32,7 +32,7 @@ def test_a_job_managed_by_another_controller_is_left_alone(cluster: Cluster) -> 
 
 def test_a_queued_job_waits_until_kueue_lets_it_start(cluster: Cluster) -> None:
     cluster.submit(queued())
-    eventually(lambda: "queue team" in cluster.status().message, timeout_seconds=20, what="it waits for quota")
+    eventually(lambda: "queue team" in cluster.status().message, timeout_seconds=60, what="it waits for quota")
     held = cluster.learner_job() or {}
     assert (held["spec"]["suspend"], held["metadata"]["labels"]["kueue.x-k8s.io/queue-name"]) == (True, "team")
     assert not cluster.status().holds(ConditionType.Admitted)
@@ -44,22 +44,22 @@ def test_a_queued_job_waits_until_kueue_lets_it_start(cluster: Cluster) -> None:
 
 def test_every_workload_carries_the_labels_by_which_kueue_finds_its_queue(cluster: Cluster) -> None:
     cluster.submit(queued())
-    eventually(cluster.learner_job, timeout_seconds=20, what="the learners' Job")
+    eventually(cluster.learner_job, timeout_seconds=60, what="the learners' Job")
     kueue_lets_it(cluster, run=True)
     cluster.reaches("Running")
-    eventually(lambda: cluster.all(DEPLOYMENTS), timeout_seconds=20, what="the simulators' Deployment")
+    eventually(lambda: cluster.all(DEPLOYMENTS), timeout_seconds=60, what="the simulators' Deployment")
     for child in (*cluster.all(JOBS), *cluster.all(DEPLOYMENTS)):
         assert queued()["metadata"]["labels"].items() <= child["metadata"]["labels"].items()
 
 
 def test_a_job_that_kueue_preempts_waits_in_its_queue_again_and_loses_no_restart(cluster: Cluster) -> None:
     cluster.submit(queued())
-    eventually(cluster.learner_job, timeout_seconds=20, what="the learners' Job")
+    eventually(cluster.learner_job, timeout_seconds=60, what="the learners' Job")
     kueue_lets_it(cluster, run=True)
     cluster.reaches("Running")
     kueue_lets_it(cluster, run=False)
-    eventually(lambda: "queue team" in cluster.status().message, timeout_seconds=30, what="it waits for quota again")
-    eventually(lambda: cluster.pods("learner") == [], timeout_seconds=30, what="its learners leave")
+    eventually(lambda: "queue team" in cluster.status().message, timeout_seconds=60, what="it waits for quota again")
+    eventually(lambda: cluster.pods("learner") == [], timeout_seconds=60, what="its learners leave")
     cluster.reaches("Pending")
     kueue_lets_it(cluster, run=True)
     cluster.reaches("Running")

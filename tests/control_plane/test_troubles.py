@@ -31,7 +31,7 @@ def container_waits(cluster: Cluster, role: str, waiting: dict[str, Any], ended:
 
 def test_no_simulator_starts_before_learners_accept_streams(cluster: Cluster) -> None:
     cluster.submit(manifest(learners={"resources": {"requests": {"cpu": "4000"}}}))
-    eventually(lambda: "cannot be scheduled" in cluster.status().message, timeout_seconds=20, what="the message")
+    eventually(lambda: "cannot be scheduled" in cluster.status().message, timeout_seconds=60, what="the message")
     assert cluster.status().message.startswith("1 learner cannot be scheduled: 0/4 nodes are available")
     assert (cluster.pods("simulator"), cluster.status().phase) == ([], Phase.Pending)
 
@@ -40,14 +40,14 @@ def test_a_quota_that_keeps_learners_out_is_told_in_one_sentence(cluster: Cluste
     quota = {"metadata": {"name": "few"}, "spec": {"hard": {"pods": "0"}}}
     cluster.admin.create(QUOTAS, cluster.namespace, {"apiVersion": "v1", "kind": "ResourceQuota"} | quota)
     cluster.submit(manifest())
-    eventually(lambda: "exceeded quota" in cluster.status().message, timeout_seconds=40, what="the quota is told")
+    eventually(lambda: "exceeded quota" in cluster.status().message, timeout_seconds=60, what="the quota is told")
     assert cluster.status().message.startswith("learners cannot be created: ")
 
 
 def test_a_pod_template_that_the_api_server_refuses_is_told_before_learners_start(cluster: Cluster) -> None:
     overlay = {"spec": {"containers": [{"name": "simulator", "ports": [{"containerPort": 99999}]}]}}
     cluster.submit(manifest(simulators={"replicas": 1, "template": overlay}))
-    eventually(lambda: "is refused" in cluster.status().message, timeout_seconds=20, what="the refusal is told")
+    eventually(lambda: "is refused" in cluster.status().message, timeout_seconds=60, what="the refusal is told")
     assert "Deployment pong-simulator is refused" in cluster.status().message
     assert cluster.all(JOBS) == []
 
@@ -56,7 +56,7 @@ def test_an_object_of_that_name_that_is_not_the_jobs_is_left_alone(cluster: Clus
     foreign = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "pong-config"}, "data": {"mine": "yes"}}
     cluster.admin.create(CONFIG_MAPS, cluster.namespace, foreign)
     cluster.submit(manifest())
-    eventually(lambda: "is not this job's" in cluster.status().message, timeout_seconds=20, what="the clash is told")
+    eventually(lambda: "is not this job's" in cluster.status().message, timeout_seconds=60, what="the clash is told")
     held = cluster.admin.get(CONFIG_MAPS, cluster.namespace, "pong-config") or {}
     assert (held["data"], "ownerReferences" in held["metadata"]) == ({"mine": "yes"}, False)
 
@@ -74,9 +74,9 @@ def test_a_simulator_that_does_not_start_is_told_and_degrades_the_job_until_it_d
 ) -> None:
     cluster.submit(manifest())
     cluster.reaches("Running")
-    eventually(lambda: cluster.status().simulators.ready == 2, timeout_seconds=30, what="two simulators are ready")
+    eventually(lambda: cluster.status().simulators.ready == 2, timeout_seconds=60, what="two simulators are ready")
     container_waits(cluster, "simulator", waiting, ended)
-    eventually(lambda: cluster.status().message == said, timeout_seconds=30, what=said)
+    eventually(lambda: cluster.status().message == said, timeout_seconds=60, what=said)
     status = cluster.status()
     assert (status.phase, status.holds(ConditionType.Degraded), status.simulators.summary) == (
         Phase.Running,
@@ -84,5 +84,5 @@ def test_a_simulator_that_does_not_start_is_told_and_degrades_the_job_until_it_d
         "1/2",
     )
     cluster.admin.delete(PODS, cluster.namespace, cluster.pods("simulator")[0]["metadata"]["name"])
-    eventually(lambda: not cluster.status().holds(ConditionType.Degraded), timeout_seconds=30, what="all is well again")
+    eventually(lambda: not cluster.status().holds(ConditionType.Degraded), timeout_seconds=60, what="all is well again")
     cluster.tells("Degraded", "Recovered")

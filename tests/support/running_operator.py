@@ -156,7 +156,7 @@ class Cluster:
     def tells(self, *reasons: str) -> None:
         """Waits for Events about TrainingJobs: each comes after the write of status that it tells of."""
         what = f"Events {reasons}"
-        eventually(lambda: self._event_reasons() >= {*reasons}, timeout_seconds=30, what=what)
+        eventually(lambda: self._event_reasons() >= {*reasons}, timeout_seconds=60, what=what)
 
     def _event_reasons(self) -> set[str]:
         return {event["reason"] for event in self.all(EVENTS) if event["regarding"]["kind"] == TRAINING_JOBS.kind}
@@ -164,7 +164,7 @@ class Cluster:
     def learner_job(self, name: str = "pong") -> Object | None:
         return self.admin.get(JOBS, self.namespace, f"{name}-learner")
 
-    def reaches(self, phase: str, name: str = "pong", timeout_seconds: float = 30) -> None:
+    def reaches(self, phase: str, name: str = "pong", timeout_seconds: float = 60) -> None:
         what = f"{name} is {phase}"
 
         def reached() -> bool:

@@ -11,6 +11,8 @@ from stepstream_operator.status import Observed
 
 # The Job's controller backs off itself; asking more often would tell nothing new.
 ASK_SECONDS = 10.0
+# While nothing is known: pods that are on their way need no question, and those that are refused are told of soon.
+ASK_AGAIN_SECONDS = 2.0
 
 
 class CreationFailures:
@@ -28,7 +30,8 @@ class CreationFailures:
             self._said.pop(job, None)
             return None
         uid, asked, said = self._said.get(job, ("", 0.0, ""))
-        if uid != learner_job.uid or time.monotonic() - asked >= ASK_SECONDS:
+        rest = ASK_SECONDS if said else ASK_AGAIN_SECONDS
+        if uid != learner_job.uid or time.monotonic() - asked >= rest:
             said = self._ask(job[0], learner_job.uid)
             self._said[job] = (learner_job.uid, time.monotonic(), said)
         return f"learners cannot be created: {said}" if said else None
