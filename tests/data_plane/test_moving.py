@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from stepstream_trainer.learner.slots import CUT
 from stepstream_trainer.rows import ENDED, TRUNCATED
 from tests.support.data_plane import CARTPOLE, PONG, LearnerEnd, SeenRow, config_of, data_plane, wait_until
 
@@ -80,7 +81,7 @@ def test_episodes_that_cannot_be_replayed_are_cut_where_their_simulator_was_lost
         plane.simulators.start("a")
         after = learner.play(1)
     for slot, [cut] in enumerate(after):
-        assert cut.flags == TRUNCATED
+        assert cut.flags == TRUNCATED | CUT
         assert cut.final_observation == before[slot][-1].observation
         assert cut.reward == 0.0
 

@@ -214,11 +214,11 @@ def test_a_fresh_start_moves_the_old_run_aside(copy_of_complete: Path) -> None:
     assert not run.history()
 
 
-def test_an_algorithm_of_a_later_version_is_refused_before_anything_starts(tmp_path: Path) -> None:
-    write_job(tmp_path / "cart.yaml", algorithm={"name": "DQN"})
+def test_what_a_later_version_brings_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    write_job(tmp_path / "cart.yaml", mode="Async")
     with local_run(tmp_path, "cart.yaml") as run:
         assert run.wait() == 2, run.output()
-    assert run.output() == "spec.algorithm.name: DQN is not trained by this version; use A2C or PPO\n"
+    assert run.output() == "spec.mode: Async is not trained by this version; use Sync or Auto\n"
     assert not run.run_directory.exists()
 
 

@@ -26,7 +26,7 @@ _BY_NAME = {
     "minibatchSize": st.sampled_from([128, 256, 512]),
     "environments": st.sampled_from([8, 16, 64]),
     "batchSize": st.sampled_from([32, 2048]),
-    "replayCapacitySteps": st.sampled_from([2000, 1_000_000]),
+    "replayCapacitySteps": st.sampled_from([2000, 50_000, 200_000, 1_000_000]),
     "learningStartsSteps": st.sampled_from([1000, 20_000]),
     "finalEpsilon": st.sampled_from([0.01, 0.4]),
     "lowestFinalEpsilon": st.sampled_from([0.001, 0.1]),

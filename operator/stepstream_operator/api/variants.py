@@ -1,7 +1,8 @@
 """A field whose class depends on a sibling, such as algorithm.parameters: one schema for all, and rules to part them.
 
 OpenAPI's structural schemas know no alternatives, so the variants' fields are put together in one object. A rule for
-each field refuses it beside a sibling that does not know it.
+each field refuses it beside a sibling that does not know it. A variant's own rules hold beside its sibling alone, since
+they fill in its defaults, and those of others differ.
 """
 
 import itertools
@@ -20,16 +21,17 @@ def variants_schema(cls: type, field: SpecField, schema_of: SchemaOf) -> tuple[S
     schema: Schema = {"type": "object", "properties": {}}
     names = _accepted_names(cls, field)
     owners: dict[str, list[str]] = {}
+    rules: list[Schema] = []
     for key, variant in field.rules.variants.items():
         part = schema_of(variant)
         for name, property_schema in part["properties"].items():
             schema["properties"][name] = _widened(schema["properties"].get(name), property_schema)
             owners.setdefault(name, []).extend(names[key])
-        _add_rules(schema, part.get("x-kubernetes-validations", []))
+        rules += [_beside(field, names[key], rule) for rule in part.get("x-kubernetes-validations", [])]
     for name, property_schema in schema["properties"].items():
         property_schema.pop("default", None)
         property_schema["description"] = _description(field, name)
-    return schema, list(_ownership(field, owners, list(itertools.chain(*names.values()))))
+    return schema, [*rules, *_ownership(field, owners, list(itertools.chain(*names.values())))]
 
 
 def shown(value: Any) -> str:
@@ -76,20 +78,25 @@ def _widened(known: Schema | None, schema: Schema) -> Schema:
     return wider
 
 
-def _add_rules(schema: Schema, rules: list[Schema]) -> None:
-    """Rules of a variant's own; they hold by their defaults beside the others."""
-    known = schema.setdefault("x-kubernetes-validations", [])
-    known += [rule for rule in rules if rule not in known]
+def _beside(field: SpecField, names: list[str], rule: Schema) -> Schema:
+    """A variant's rule, for the object around it: it holds where the sibling has one of the variant's names."""
+    around = field.wire_name
+    holds = rule["rule"].replace("self.", f"self.{around}.")
+    others = f"!(self.{field.rules.variant_key} in [{_listed(names)}]) || !has(self.{around})"
+    return {**rule, "rule": f"{others} || {holds}", "fieldPath": f".{around}{rule['fieldPath']}"}
 
 
 def _ownership(field: SpecField, owners: dict[str, list[str]], all_names: list[str]) -> Iterator[Schema]:
     around, sibling = field.wire_name, field.rules.variant_key
     for name, names in owners.items():
         if len(names) < len(all_names):
-            listed = ", ".join(f"'{owner}'" for owner in names)
             yield {
-                "rule": f"self.{sibling} in [{listed}] || !has(self.{around}) || !has(self.{around}.{name})",
+                "rule": f"self.{sibling} in [{_listed(names)}] || !has(self.{around}) || !has(self.{around}.{name})",
                 "message": f"is a parameter of {', '.join(names)} only",
                 "reason": "FieldValueForbidden",
                 "fieldPath": f".{around}.{name}",
             }
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
