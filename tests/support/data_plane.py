@@ -124,11 +124,23 @@ class LearnerEnd:
         for _ in range(steps):
             for group, members in enumerate(slots.group_slices):
                 self.act(group)
-                assert slots.wait_group(group, PATIENCE_SECONDS)
+                assert slots.wait_group(group, PATIENCE_SECONDS), self.standing()
                 for slot in range(members.start, members.stop):
                     seen[slot].append(_seen(slots, slot))
             self.step += 1
         return seen
+
+    def standing(self) -> str:
+        """Who owes which rows: what a test says that waited in vain."""
+        slots, leasing = self.slots, self.server._leasing
+        assert slots is not None
+        assert leasing is not None
+        said = [f"awaited: {np.flatnonzero(slots._actions_posted > slots._newest_row).tolist()}"]
+        for stream in leasing._streams.values():
+            owes = "owes rows" if np.isnan(stream.waits_since) else "waits for actions"
+            lanes = vars(stream.lanes) if stream.lanes else "an offer"
+            said.append(f"{stream.simulator}/{stream.number}, {owes}: {lanes}")
+        return "\n".join([*said, repr(vars(leasing._table))])
 
     def first_rows(self) -> list[SeenRow]:
         slots = self.slots or self.begin()
