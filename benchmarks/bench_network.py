@@ -12,13 +12,13 @@ All three take turns within a round, so that a machine that slows down slows all
 
 import argparse
 import statistics
-import time
 from collections import defaultdict
 from collections.abc import Callable
 
 import torch
 from torch import nn
 
+from benchmarks.measuring import calls_per_second
 from benchmarks.record import Record, Table, describe_machine
 from stepstream_trainer.algorithms.batch import RolloutBatch
 from stepstream_trainer.algorithms.networks import build_actor_critic
@@ -154,14 +154,8 @@ TRAINING = {"default": default_training, "Stepstream": stepstream_training, "bar
 
 
 def samples_per_second(work: Work, size: int, seconds: float) -> float:
-    """`work` takes `size` samples at a time; two calls go by before counting begins."""
-    work()
-    work()
-    calls, begin = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - begin) < seconds:
-        work()
-        calls += 1
-    return calls * size / elapsed
+    """`work` takes `size` samples at a time."""
+    return size * calls_per_second(work, seconds)
 
 
 def measure_inference(size: int, seconds: float = 2.0) -> float:

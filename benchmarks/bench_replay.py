@@ -16,13 +16,13 @@ import argparse
 import copy
 import itertools
 import statistics
-import time
 from collections import defaultdict
 from collections.abc import Callable
 
 import numpy as np
 import torch
 
+from benchmarks.measuring import calls_per_second
 from benchmarks.record import Record, Table, describe_machine
 from stepstream_trainer.algorithms.observations import BlockImages
 from stepstream_trainer.algorithms.precision import keep_freed_memory
@@ -115,17 +115,6 @@ def priorities(replay: Replay, size: int) -> Work:
     random = np.random.default_rng(3)
     batches = itertools.cycle([(replay.draw(size, n), random.exponential(size=size)) for n in range(50)])
     return lambda: replay.update_priorities(*next(batches))
-
-
-def calls_per_second(work: Work, seconds: float) -> float:
-    """Two calls go by before counting begins."""
-    work()
-    work()
-    calls, begin = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - begin) < seconds:
-        work()
-        calls += 1
-    return calls / elapsed
 
 
 def medians(works: dict[str, Work], *, rounds: int, seconds: float) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Runs a program that reports its cycles (timeline.py) for as long as it takes to tell its rate, then ends it."""
+"""Measures how often a function can be called, or runs a program that reports its cycles until its rate is told."""
 
 import os
 import signal
@@ -6,7 +6,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.timeline import Sample, Window, long_enough, parse, steps_per_second
@@ -18,6 +19,17 @@ END_SECONDS = 60.0
 def leave_on_sigterm() -> None:
     """Let SIGTERM unwind this process like Ctrl-C, so that whatever it started is ended too."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
+
+def calls_per_second(work: Callable[[], object], seconds: float) -> float:
+    """Two calls go by before counting begins."""
+    work()
+    work()
+    calls, begin = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - begin) < seconds:
+        work()
+        calls += 1
+    return calls / elapsed
 
 
 class MeasurementFailed(Exception):

@@ -83,10 +83,14 @@ def config_of(job: dict[str, Any]) -> TrainerConfig:
 def undisturbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainerConfig, str]:
     """A job, and the digest of the parameters it ends with when one simulator serves it in peace."""
     config = config_of(request.param)
-    with job_processes(config, tmp_path_factory.mktemp("undisturbed")) as job:
+    return config, digest_in_peace(config, tmp_path_factory.mktemp("undisturbed"))
+
+
+def digest_in_peace(config: TrainerConfig, directory: Path) -> str:
+    with job_processes(config, directory) as job:
         job.start_learner()
         job.start_simulators("only")
-        return config, job.finish()
+        return job.finish()
 
 
 def test_four_simulators_give_the_parameters_of_one(undisturbed: tuple[TrainerConfig, str], tmp_path: Path) -> None:
@@ -135,10 +139,7 @@ def test_a_drained_learner_goes_on_exactly(undisturbed: tuple[TrainerConfig, str
 def test_a_learner_killed_twenty_times_goes_on_exactly(tmp_path: Path) -> None:
     config = config_of(CARTPOLE | {"totalSteps": 16 * 64 * 60})
     moments = random.Random(20)
-    with job_processes(config, tmp_path / "undisturbed") as job:
-        job.start_learner()
-        job.start_simulators("only")
-        expected = job.finish()
+    expected = digest_in_peace(config, tmp_path / "undisturbed")
     with job_processes(config, tmp_path / "killed") as job:
         job.start_simulators("only")
         for life in range(20):
@@ -169,10 +170,7 @@ def test_without_its_replay_a_resumed_learner_fills_one_before_it_learns(tmp_pat
 @pytest.mark.timeout(900)
 def test_a_learner_killed_with_its_replay_goes_on_exactly(tmp_path: Path) -> None:
     config, moments = config_of(RAINBOW), random.Random(21)
-    with job_processes(config, tmp_path / "undisturbed") as job:
-        job.start_learner()
-        job.start_simulators("only")
-        expected = job.finish()
+    expected = digest_in_peace(config, tmp_path / "undisturbed")
     with job_processes(config, tmp_path / "killed") as job:
         job.start_simulators("only")
         for _ in range(6):

@@ -1,4 +1,12 @@
-"""What both families do with a group's rows: wait for them, count them, and turn flags into what is learned from."""
+"""What both families do with groups: let them alternate, wait for their rows, and read off what is learned from.
+
+    for each step t, for each group g:          simulators of g          simulators of the other group
+        receive(t, g)   wait for g's rows       (idle: they are sent)    step their environments
+        act(t, g)       one forward pass                                 step their environments
+                        post the actions        step their environments
+
+So while one group is served the other steps, and each waits only for the slowest of its own.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +44,10 @@ class Outcome:
     """Nobody saw what the action led to; also truncated."""
 
 
+Turn = Callable[[int, int], None]
+"""What is done at a step for a group."""
+
+
 class Gatherer:
     """Serves one group after another. Loop thread only.
 
@@ -54,7 +66,7 @@ class Gatherer:
     ) -> None:
         self.slots = slots
         self.stack = stack
-        self.pause = pause
+        self._pause = pause
         self._metrics = metrics
         self._episodes = episodes
         atari = config.environment.atari if config.environment.is_atari else None
@@ -62,15 +74,23 @@ class Gatherer:
         life_ends_return = atari is not None and atari.terminal_on_life_loss
         self._terminal_flags = TERMINATED | (LIFE_LOST if life_ends_return else 0)
 
-    @property
-    def groups(self) -> range:
-        return range(len(self.slots.group_slices))
-
     def first_observations(self, out: Array) -> None:
         """Wait for the first rows of all slots; write their stacks to `out` [B, *stacked_shape]."""
         for group, slots in enumerate(self.slots.group_slices):
             self.wait(group)
             self.stack.start(self.slots.observation[slots], out[slots])
+
+    def alternate(self, steps: int, *, act: Turn, receive: Turn) -> None:
+        """Let every slot make `steps`: act at 0 to `steps` - 1, receive at 1 to `steps`. May raise Interrupted."""
+        groups = range(len(self.slots.group_slices))
+        for t in range(steps):
+            self._pause()
+            for group in groups:
+                if t > 0:
+                    receive(t, group)
+                act(t, group)
+        for group in groups:
+            receive(steps, group)
 
     def receive(self, group: int) -> Outcome:
         """Wait for what the group's last actions led to."""
@@ -105,5 +125,5 @@ class Gatherer:
     def wait(self, group: int) -> None:
         started = time.perf_counter()
         while not self.slots.wait_group(group, timeout_seconds=1.0):
-            self.pause()
+            self._pause()
         self._metrics.waited(time.perf_counter() - started)

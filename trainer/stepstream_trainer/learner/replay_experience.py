@@ -1,6 +1,6 @@
 """The Q family's experience: a stint of every slot goes into the replay; updates are made from samples of it.
 
-    collect    for each step, for each group: receive, act by epsilon-greedy      (as in `rollout_experience.py`)
+    collect    for each step, for each group: receive, act by epsilon-greedy      (`gathering.py`)
     learn      the stint's rows -> replay -> samples -> updates, as many as the training intensity asks for
                                    ^                     |
                                    +---- priorities -----+
@@ -79,15 +79,12 @@ class ReplayExperience:
         """Fill the stint. Epsilon falls from step to step."""
         count, first = self.slot_steps, position.slot_steps
         uniform_TB = uniforms(self._seed, self._gatherer.slots.global_slots, np.arange(first, first + count))
-        for t in range(count):
-            self._gatherer.pause()
-            epsilon_B = self._epsilon_B(position.steps + t * self._num_slots)
-            for group in self._gatherer.groups:
-                if t > 0:
-                    self._receive(t, group)
-                self._act(t, group, uniform_TB[t], epsilon_B)
-        for group in self._gatherer.groups:
-            self._receive(count, group)
+        epsilon_TB = [self._epsilon_B(position.steps + t * self._num_slots) for t in range(count)]
+        self._gatherer.alternate(
+            count,
+            act=lambda t, group: self._act(t, group, uniform_TB[t], epsilon_TB[t]),
+            receive=self._receive,
+        )
 
     def learn(self, position: Position, progress: float) -> Iterator[Learned]:
         """What is due by now; where the replay still holds no whole step, it stays due."""

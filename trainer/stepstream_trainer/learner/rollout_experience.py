@@ -1,12 +1,4 @@
-"""A2C's and PPO's experience: a rollout of every slot, learned from at once and forgotten.
-
-    for each step t, for each group g:          simulators of g          simulators of the other group
-        receive(t, g)   wait for g's rows       (idle: they are sent)    step their environments
-        act(t, g)       one forward pass                                 step their environments
-                        post the actions        step their environments
-
-So while one group is served the other steps, and each waits only for the slowest of its own.
-"""
+"""A2C's and PPO's experience: a rollout of every slot, learned from at once and forgotten."""
 
 from __future__ import annotations
 
@@ -49,14 +41,9 @@ class RolloutExperience:
         """Fill the rollout, and value the observations after it."""
         horizon, first = self._rollout.horizon, position.slot_steps
         uniform_TB = uniforms(self._seed, self._gatherer.slots.global_slots, np.arange(first, first + horizon))
-        for t in range(horizon):
-            self._gatherer.pause()
-            for group in self._gatherer.groups:
-                if t > 0:
-                    self._receive(t, group)
-                self._act(t, group, uniform_TB[t])
-        for group in self._gatherer.groups:
-            self._receive(horizon, group)
+        self._gatherer.alternate(
+            horizon, act=lambda t, group: self._act(t, group, uniform_TB[t]), receive=self._receive
+        )
         self._next_value_B = self._policy.value(self._rollout.observation_tensor(horizon, slice(None)))
 
     def learn(self, position: Position, progress: float) -> Iterator[Learned]:
