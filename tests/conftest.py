@@ -1,7 +1,7 @@
 """What concerns every test: which are left out where there is no GPU, and which run beside which.
 
 `make test` runs as many tests at a time as there are cores. Tests of one module share its fixtures and run one after
-the other, and so do all that need a control plane, of which there is one.
+the other where they name no group of their own, and so do all that need a control plane, of which there is one.
 """
 
 from pathlib import Path
@@ -36,8 +36,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONGEST_FIRST.index(_folder(item.path)))
     for item in items:
-        folder = _folder(item.path)
-        item.add_marker(pytest.mark.xdist_group("control plane" if folder in ON_CONTROL_PLANES else item.path.stem))
+        if item.get_closest_marker("xdist_group") is None:
+            on_control_plane = _folder(item.path) in ON_CONTROL_PLANES
+            item.add_marker(pytest.mark.xdist_group("control plane" if on_control_plane else item.path.stem))
     _leave_out_gpu_tests(config, items)
 
 

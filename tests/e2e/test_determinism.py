@@ -6,21 +6,12 @@ import contextlib
 import random
 import subprocess
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import torch
 
-from stepstream_trainer.algorithms.observations import Vectors
-from stepstream_trainer.config import QLearningParameters, TrainerConfig, contract, parse
-from stepstream_trainer.learner.checkpoint import CheckpointStore
-from stepstream_trainer.learner.families import replay_options
-from stepstream_trainer.learner.replay_files import ReplayFiles
-from stepstream_trainer.replay import FrameLayout, Replay
-from stepstream_trainer.replay.invariants import violations
+from stepstream_trainer.config import TrainerConfig, contract
 from tests.support.certificates import mount, new_certificates
-from tests.support.job_processes import JobProcesses, job_processes
+from tests.support.job_processes import JobProcesses, config_of, job_processes
 
 CARTPOLE = {
     "job": "cartpole",
@@ -67,16 +58,10 @@ PONG_DQN = PONG | {
     "checkpoint": {"intervalSeconds": 1, "includeReplay": True},
 }
 JOBS = [
-    pytest.param(CARTPOLE, id="CartPole"),
-    pytest.param(PONG, id="Pong"),
-    pytest.param(RAINBOW, id="CartPole-Rainbow"),
-    pytest.param(PONG_DQN, id="Pong-DQN"),
+    pytest.param(job, id=name, marks=pytest.mark.xdist_group(f"determinism of {name}"))
+    for name, job in {"CartPole": CARTPOLE, "Pong": PONG, "CartPole-Rainbow": RAINBOW, "Pong-DQN": PONG_DQN}.items()
 ]
 FOUR = ("a", "b", "c", "d")
-
-
-def config_of(job: dict[str, Any]) -> TrainerConfig:
-    return parse(TrainerConfig, job, path="")
 
 
 @pytest.fixture(scope="module", params=JOBS)
@@ -106,7 +91,7 @@ def test_certificates_change_nothing(undisturbed: tuple[TrainerConfig, str], tmp
     with job_processes(config, tmp_path / "run", mount(new_certificates(), tmp_path / "tls")) as job:
         job.start_learner()
         job.start_simulators(*FOUR)
-        reach(job, config.total_steps // 3)
+        job.reach(config.total_steps // 3)
         job.restart_simulator("a")
         assert job.finish() == expected
 
@@ -117,7 +102,7 @@ def test_killed_simulators_change_nothing(undisturbed: tuple[TrainerConfig, str]
         job.start_learner()
         job.start_simulators(*FOUR)
         for turn, name in enumerate(FOUR):
-            reach(job, (turn + 1) * config.total_steps // 6)
+            job.reach((turn + 1) * config.total_steps // 6)
             job.restart_simulator(name)
         assert job.finish() == expected
 
@@ -127,7 +112,7 @@ def test_a_drained_learner_goes_on_exactly(undisturbed: tuple[TrainerConfig, str
     with job_processes(config, tmp_path) as job:
         learner = job.start_learner()
         job.start_simulators("only")
-        reach(job, config.total_steps // 3)
+        job.reach(config.total_steps // 3)
         learner.terminate()
         assert learner.wait(30) == contract.EXIT_RESUME, job.log()
         job.start_learner()
@@ -158,7 +143,7 @@ def test_without_its_replay_a_resumed_learner_fills_one_before_it_learns(tmp_pat
     with job_processes(config, tmp_path) as job:
         learner = job.start_learner()
         job.start_simulators("only")
-        reach(job, config.total_steps // 2)
+        job.reach(config.total_steps // 2)
         learner.terminate()
         assert learner.wait(60) == contract.EXIT_RESUME, job.log()
         job.start_learner()
@@ -196,52 +181,17 @@ def test_a_replay_that_no_machine_can_hold_is_refused_with_the_figure(tmp_path: 
     assert last.endswith(" steps would fit")
 
 
-def test_no_step_in_replay_spans_a_lost_simulator(tmp_path: Path) -> None:
-    environment = {"id": "CartPole-v1", "deterministic": False}
-    config = config_of(RAINBOW | {"environment": environment, "totalSteps": 8 * 3000})
-    with job_processes(config, tmp_path) as job:
-        job.start_learner()
-        job.start_simulators("a", "b")
-        for name in ("a", "b", "a", "b"):
-            reach(job, job.status().get("steps", 0) + 2_000)
-            job.restart_simulator(name)
-        job.finish()
-    replay = saved_replay(config, tmp_path)
-    assert len(replay) > 3000
-    assert violations(replay) == []
-
-
 def test_environments_that_cannot_be_replayed_are_cut_where_their_simulator_was_lost(tmp_path: Path) -> None:
     config = config_of(CARTPOLE | {"environment": {"id": "CartPole-v1", "deterministic": False}, "totalSteps": 40_960})
     with job_processes(config, tmp_path) as job:
         job.start_learner()
         job.start_simulators("a", "b")
         for name in ("a", "b", "a"):
-            reach(job, job.status().get("steps", 0) + 2_000)
+            job.reach(job.status().get("steps", 0) + 2_000)
             job.restart_simulator(name)
         job.finish()
-        assert job.status().get("steps", config.total_steps) == config.total_steps
+        assert job.final_status()["steps"] == config.total_steps
 
 
 def runs(job: JobProcesses) -> bool:
     return job.status().get("phase") == "Running"
-
-
-def reach(job: JobProcesses, steps: int) -> None:
-    """Wait until the learner has made `steps`, by its own /status."""
-    job.wait_until(lambda: job.status().get("steps", 0) >= steps, f"{steps} steps")
-
-
-def saved_replay(config: TrainerConfig, directory: Path) -> Replay:
-    """The replay of the newest checkpoint of a run of CartPole."""
-    parameters, cpu = config.algorithm.parameters, torch.device("cpu")
-    assert isinstance(parameters, QLearningParameters)
-    layout = FrameLayout(frame_shape=(4,), dtype=np.dtype(np.float32), network_input=Vectors(size=4))
-    replay = Replay(replay_options(config, parameters), layout, device=cpu)
-    store = CheckpointStore(directory / "checkpoints", retain=3)
-    found = store.load_latest(warn=pytest.fail)
-    assert found is not None
-    files = ReplayFiles(replay, store.directory)
-    files.restore(found[1]["replay"])
-    files.close()
-    return replay

@@ -17,7 +17,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-from stepstream_trainer.config import TrainerConfig, contract, dump
+from stepstream_trainer.config import TrainerConfig, contract, dump, parse
 from tests.support.daemons import free_ports
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
@@ -25,6 +25,10 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 PATIENCE_SECONDS = 240.0
 """Longer than any of these jobs runs, also on a busy machine."""
+
+
+def config_of(job: Mapping[str, Any]) -> TrainerConfig:
+    return parse(TrainerConfig, job, path="")
 
 
 class JobProcesses:
@@ -109,6 +113,10 @@ class JobProcesses:
             )
             assert time.monotonic() < deadline, f"not in time: {what}\n{self.log()}"
             time.sleep(0.02)
+
+    def reach(self, steps: int) -> None:
+        """Wait until the learner has made `steps`, by its own /status."""
+        self.wait_until(lambda: self.status().get("steps", 0) >= steps, f"{steps} steps")
 
     def status(self) -> dict[str, Any]:
         """The learner's /status; empty while it does not answer."""

@@ -1,0 +1,133 @@
+"""Simulators and learners die while a replay fills and is learned from: no step in it ever spans a gap.
+
+An invariant checker walks the replay of a checkpoint that was written after each loss. `--thorough` goes on for five
+minutes, with a loss every ten seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from stepstream_trainer.config import QLearningParameters, TrainerConfig, contract
+from stepstream_trainer.learner.checkpoint import CheckpointStore
+from stepstream_trainer.learner.families import replay_options
+from stepstream_trainer.learner.replay_files import ReplayFiles
+from stepstream_trainer.replay import Replay
+from stepstream_trainer.replay.invariants import violations
+from stepstream_trainer.replay.ring import STEPPED
+from tests.support.job_processes import JobProcesses, config_of, job_processes
+from tests.support.replays import layout_of
+
+SIMULATORS = ("a", "b")
+LEARNER_EVERY = 4
+"""So many losses of simulators, and then one of the learner."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Campaign:
+    """How many processes are lost, and the pause after each."""
+
+    losses: int
+    seconds: float
+
+
+SHORT = Campaign(losses=LEARNER_EVERY + 2, seconds=2.0)
+THOROUGH = Campaign(losses=30, seconds=10.0)
+
+ENDLESS: dict[str, Any] = {
+    "mode": "Sync",
+    "seed": 5,
+    "totalSteps": 10**9,
+    "learner": {"environments": 8, "groups": 2},
+    "checkpoint": {"intervalSeconds": 1, "includeReplay": True, "retain": 8},
+}
+PARAMETERS = {"replayCapacitySteps": 4000, "learningStartsSteps": 500, "trainingIntensity": 1}
+CARTPOLE = ENDLESS | {
+    "job": "cartpole",
+    "environment": {"id": "CartPole-v1", "deterministic": False},
+    "algorithm": {"name": "EpsilonRainbow", "parameters": PARAMETERS},
+}
+PONG = ENDLESS | {
+    "job": "pong",
+    "environment": {"id": "ALE/Pong-v5", "deterministic": False},
+    "algorithm": {"name": "DQN", "parameters": PARAMETERS | {"nStep": 3}},
+}
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(
+    ("job", "frame_shape"), [pytest.param(CARTPOLE, (4,), id="CartPole"), pytest.param(PONG, (84, 84), id="Pong")]
+)
+def test_no_step_in_a_replay_spans_a_lost_process(
+    job: dict[str, Any], frame_shape: tuple[int, ...], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    campaign = THOROUGH if request.config.getoption("thorough") else SHORT
+    config, store = config_of(job), CheckpointStore(tmp_path / "checkpoints", retain=8)
+    with job_processes(config, tmp_path) as processes:
+        processes.start_learner()
+        processes.start_simulators(*SIMULATORS)
+        processes.reach(1000)
+        for number in range(1, campaign.losses + 1):
+            lose_one(processes, number)
+            processes.reach(1)
+            enough = processes.status()["steps"] + 200
+            processes.wait_until(lambda enough=enough: newest_step(store) >= enough, "a checkpoint since the loss")
+            walk(config, frame_shape, store)
+            pause_ends = time.monotonic() + campaign.seconds
+            processes.wait_until(lambda end=pause_ends: time.monotonic() >= end, "a pause")
+        learner = processes.learner
+        assert learner is not None
+        learner.terminate()
+        assert learner.wait(60) == contract.EXIT_RESUME, processes.log()
+    assert violations(saved_replay(config, frame_shape, store)) == []
+
+
+def lose_one(processes: JobProcesses, number: int) -> None:
+    """SIGKILL, and a successor at once."""
+    if number % LEARNER_EVERY:
+        processes.restart_simulator(SIMULATORS[number % len(SIMULATORS)])
+        return
+    assert processes.learner is not None
+    processes.kill(processes.learner)
+    processes.start_learner()
+    processes.wait_until(lambda: "resumed" in processes.log(), "the learner goes on from its checkpoint")
+
+
+def newest_step(store: CheckpointStore) -> int:
+    newest = store.newest()
+    return 0 if newest is None else int(newest.stem.rsplit("-", 1)[1])
+
+
+def walk(config: TrainerConfig, frame_shape: tuple[int, ...], store: CheckpointStore) -> None:
+    """The newest checkpoint's replay has gaps, and no step that can be sampled spans one."""
+    replay = saved_replay(config, frame_shape, store)
+    assert violations(replay) == []
+    assert gaps(replay) > 0
+
+
+def gaps(replay: Replay) -> int:
+    """Rows, besides each slot's newest, whose outcome nobody saw; these jobs truncate no episode."""
+    ring = replay.ring
+    held = sum(min(int(newest) + 1, ring.rows_per_slot) for newest in ring.newest_B)
+    return held - int(np.count_nonzero(ring.flags & STEPPED)) - ring.num_slots
+
+
+def saved_replay(config: TrainerConfig, frame_shape: tuple[int, ...], store: CheckpointStore) -> Replay:
+    """The replay of the newest checkpoint."""
+    parameters = config.algorithm.parameters
+    assert isinstance(parameters, QLearningParameters)
+    depth = config.environment.atari.frame_stack if config.environment.is_atari else 1
+    replay = Replay(replay_options(config, parameters), layout_of(frame_shape, depth), device=torch.device("cpu"))
+    found = store.load_latest(warn=pytest.fail)
+    assert found is not None
+    files = ReplayFiles(replay, store.directory)
+    files.restore(found[1]["replay"])
+    files.close()
+    return replay
