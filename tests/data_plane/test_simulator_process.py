@@ -36,13 +36,18 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no such class": (
         {"id": "Mine", "entryPoint": f"{HERE}:Missing"},
-        f"spec.environment.entryPoint: {HERE}:Missing cannot be loaded: module '{HERE}' has no attribute 'Missing'; "
-        "it must be module:Class of a module in the simulators' image",
+        f"spec.environment.entryPoint: {HERE}:Missing cannot be loaded: AttributeError: module '{HERE}' has no "
+        "attribute 'Missing'; it must be module:Class of a module in the simulators' image",
     ),
     "a constructor that fails": (
         {"id": "Mine", "entryPoint": f"{HERE}:Counter", "kwargs": {"size": 3}},
         "spec.environment: Mine could not be made: TypeError: Counter.__init__() got an unexpected keyword argument "
         "'size'",
+    ),
+    "observations of too many axes": (
+        {"id": "Mine", "entryPoint": f"{HERE}:Wide"},
+        "spec.environment.id: Mine has observations of float32 [1, 2, 3, 4, 5]; they must be numbers, of rank 0 to 4, "
+        "1 to 67108864 bytes",
     ),
     "arguments of preprocessing": (
         {"id": "ALE/Pong-v5", "kwargs": {"frameskip": 2}},
@@ -58,6 +63,16 @@ def test_an_environment_that_cannot_be_served_ends_the_process_with_one_sentence
     ended = check(tmp_path, environment)
     assert ended.returncode == contract.EXIT_INVALID
     assert ended.stderr.splitlines()[-1] == sentence
+
+
+def test_a_module_that_fails_when_it_is_loaded_is_named_with_its_error(tmp_path: Path) -> None:
+    (tmp_path / "unlicensed.py").write_text("raise RuntimeError('no licence')\n")
+    (tmp_path / "job.json").write_text(dump(config_of({"id": "Mine", "entryPoint": "unlicensed:Game"})))
+    ended = run_simulator({contract.CONFIG: str(tmp_path / "job.json"), "PYTHONPATH": str(tmp_path)}, "--check")
+    assert ended.returncode == contract.EXIT_INVALID
+    assert ended.stderr.splitlines()[-1].startswith(
+        "spec.environment.entryPoint: unlicensed:Game cannot be loaded: RuntimeError: no licence; "
+    )
 
 
 @pytest.mark.parametrize("missing", [contract.CONFIG, contract.LEARNER, contract.SIMULATOR])
@@ -123,13 +138,18 @@ def test_a_simulator_never_imports_torch() -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-def test_an_environment_whose_step_fails_ends_the_process_with_its_traceback() -> None:
-    config = config_of({"id": "Mine", "entryPoint": f"{HERE}:Failing"})
+@pytest.mark.parametrize(
+    ("name", "error"), [("Failing", "RuntimeError: out of order"), ("Confused", "KeyError: 'goal'")]
+)
+def test_an_environment_whose_step_fails_ends_the_process_with_its_traceback(name: str, error: str) -> None:
+    config = config_of({"id": "Mine", "entryPoint": f"{HERE}:{name}"})
     with data_plane(config, "a") as plane:
         plane.learner.first_rows()
         plane.learner.act(0)
         assert plane.simulators.processes["a"].wait(PATIENCE_SECONDS) == 1
-        assert "RuntimeError: out of order" in plane.simulators.log_path("a").read_text()
+        log = plane.simulators.log_path("a").read_text()
+        assert error in log
+        assert "Traceback" in log
 
 
 def check(directory: Path, environment: dict[str, Any]) -> subprocess.CompletedProcess[str]:

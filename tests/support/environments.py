@@ -58,3 +58,47 @@ class Failing(Counter):
 
     def step(self, action: int) -> tuple[NDArray[np.float64], float, bool, bool, dict[str, Any]]:
         raise RuntimeError("out of order")
+
+
+class Ledger(gymnasium.Env[NDArray[np.float32], int]):
+    """Sees (steps so far, latest action); a step is worth 100 times the steps before it, and its action.
+
+    After `length` steps it ends: by action 1 as a terminal state, by 0 as one that was cut.
+    """
+
+    observation_space = Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = Discrete(2)
+
+    def __init__(self, length: int = 7) -> None:
+        self._length = length
+        self._steps, self._latest = 0, 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        super().reset(seed=seed, options=options)
+        self._steps, self._latest = 0, 0
+        return self._seen(), {}
+
+    def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        reward = 100.0 * self._steps + action
+        self._steps, self._latest = self._steps + 1, action
+        ends = self._steps == self._length
+        return self._seen(), reward, ends and action == 1, ends and action == 0, {}
+
+    def _seen(self) -> NDArray[np.float32]:
+        return np.array([self._steps, self._latest], np.float32)
+
+
+class Confused(Counter):
+    """Its first step looks for what it does not have."""
+
+    def step(self, action: int) -> tuple[NDArray[np.float64], float, bool, bool, dict[str, Any]]:
+        raise KeyError("goal")
+
+
+class Wide(gymnasium.Env[Any, Any]):
+    """Observations of more axes than can be sent."""
+
+    observation_space = Box(0.0, 1.0, (1, 2, 3, 4, 5), np.float32)
+    action_space = Discrete(2)

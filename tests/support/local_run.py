@@ -54,7 +54,7 @@ class LocalRun:
         self.directory = directory
         self.run_directory = directory / "runs" / "cart"
         self._output = directory / "output"
-        limit = f"ulimit -f {max_file_bytes // 1024}; " if max_file_bytes else ""
+        limit = f"ulimit -S -f {max_file_bytes // 1024}; " if max_file_bytes else ""
         command = ["bash", "-c", f'{limit}exec "$0" "$@"', sys.executable, "-m", "stepstream_operator.cli", "run"]
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(

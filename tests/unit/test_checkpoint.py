@@ -14,7 +14,13 @@ import numpy as np
 import pytest
 import torch
 
-from stepstream_trainer.learner.checkpoint import CheckpointError, CheckpointStore, as_arrays, parameter_digest
+from stepstream_trainer.learner.checkpoint import (
+    SUPERSEDED,
+    CheckpointError,
+    CheckpointStore,
+    as_arrays,
+    parameter_digest,
+)
 
 
 def no_warning(text: str) -> None:
@@ -133,3 +139,31 @@ def test_equal_digests_are_equal_networks() -> None:
     with torch.no_grad():
         network.weight[0, 0] = torch.nextafter(network.weight[0, 0], torch.tensor(9.0))
     assert parameter_digest(network) != before
+
+
+def test_a_damaged_checkpoint_takes_no_place_from_those_written_after_it(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, retain=1)
+    save(store, 30)
+    store.go_on_from(20)
+    save(store, 25)
+    assert store.newest() == store.manifest_path(25)
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".pt"]
+
+
+def test_an_attempt_that_begins_anew_keeps_its_own_checkpoints_and_those_before_it_apart(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "checkpoints", retain=2)
+    for steps in ((800, 900), (10, 20), (5,)):
+        store.go_on_from(None)
+        for step in steps:
+            save(store, step)
+    superseded = CheckpointStore(tmp_path / SUPERSEDED, retain=2)
+    assert store.newest() == store.manifest_path(5)
+    assert superseded.newest() == superseded.manifest_path(20)
+
+
+def test_what_a_killed_writer_left_half_written_goes_with_the_next_attempt(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, retain=1)
+    save(store, 10)
+    (tmp_path / "replay-000001-ab.beside.partial").write_bytes(b"half")
+    store.go_on_from(10)
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".pt"]

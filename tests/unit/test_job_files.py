@@ -43,6 +43,13 @@ def test_an_error_about_what_is_missing_names_the_line_of_the_object_around_it()
     assert refusal(JOB + "  stopWhen:\n    episodes: 10\n").startswith("job:7: spec.stopWhen.meanReturn: required")
 
 
+def test_a_number_beyond_all_bounds_is_out_of_bounds() -> None:
+    assert "spec.totalSteps: must be at most" in refusal(JOB + f"  totalSteps: {'9' * 400}\n")
+    assert "learningRate: must be a number" in refusal(
+        JOB.replace("{name: PPO}", f"{{name: PPO, parameters: {{learningRate: {'9' * 400}}}}}")
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -52,6 +59,12 @@ def test_an_error_about_what_is_missing_names_the_line_of_the_object_around_it()
         (JOB + "---\n" + JOB, "job: must hold one TrainingJob, holds 2 documents"),
         ("\n", "job: must hold one TrainingJob, holds 0 documents"),
         (JOB + "  seed: \x00\n", "job: is not YAML: "),
+        (JOB + "  seed: {{ seed }}\n", "job:7: a name must be a plain word"),
+        (JOB + "  ? [a]\n  : 1\n", "job:7: a name must be a plain word"),
+        (JOB + "  seed: &again [*again]\n", "job: is nested too deeply, or refers to itself"),
+        (JOB + "  seed: !!int abc\n", "job: is not YAML: "),
+        (JOB + "  seed: !!timestamp 2020\n", "job: is not YAML: "),
+        (JOB + f"  seed: {'9' * 5000}\n", "job: is not YAML: "),
     ],
 )
 def test_text_that_is_not_one_yaml_document_is_refused(text: str, message: str) -> None:

@@ -61,7 +61,7 @@ def learner_answer(*, attempt: int = 1, steps: int = 500, **phases: float) -> di
     identity = Identity(job="cart", attempt=attempt, rank=0, mode="Sync", frame_skip=4)
     status = LearnerStatus(identity, total_steps=1000)
     seconds = {LoopPhase(name): value for name, value in phases.items()}
-    status.advance(Progress(steps=steps, episode_return=12.5, phase_seconds=seconds))
+    status.advance(Progress(steps=steps, episode_return=12.5, policy_lag=0.0, phase_seconds=seconds))
     status.checkpoint_written(step=400, path="c", time=1_700_000_000.0)
     return json.loads(json.dumps(status.snapshot()))  # type: ignore[no-any-return]
 
@@ -101,6 +101,11 @@ class TestOpening:
     def test_a_directory_of_other_files_is_left_alone(self, tmp_path: Path) -> None:
         with pytest.raises(RunDirectoryError, match="holds other files and no run; give --run-dir another path"):
             check_open(RunDirectory(tmp_path, "run"), make_job(tmp_path), Start.FRESH)
+
+    def test_a_file_is_no_directory(self, tmp_path: Path) -> None:
+        (tmp_path / "run").write_text("mine")
+        with pytest.raises(RunDirectoryError, match="run: cannot hold a run: Not a directory; take a directory"):
+            check_open(RunDirectory(tmp_path / "run", "run"), make_job(tmp_path), Start.AUTO)
 
     def test_another_algorithm_is_one_difference_and_not_one_for_each_parameter(self, tmp_path: Path) -> None:
         before = make_job(tmp_path)

@@ -111,6 +111,26 @@ def test_an_update_shows_its_losses_by_name() -> None:
     assert metrics.totals.phase_seconds[LoopPhase.OPTIMISE] == 1.5
 
 
+def test_a_return_is_not_a_number_before_there_is_one() -> None:
+    registry = new_registry()
+    metrics = LearnerMetrics(registry, frame_skip=1)
+    names = [f"stepstream_learner_{name}" for name in ("episode_return_mean", "evaluation_return_mean")]
+    assert all(math.isnan(registry.get_sample_value(name) or 0.0) for name in names)
+    metrics.stands(steps_per_second=1.0, episode_return_mean=-20.5)
+    metrics.evaluated(step=1, mean_return=-19.0)
+    assert [registry.get_sample_value(name) for name in names] == [-20.5, -19.0]
+
+
+@pytest.mark.parametrize(("lag", "observed"), [(0.0, 1), (None, 0)])
+def test_policy_lag_is_told_where_samples_are_of_one_policy_and_not_where_they_come_from_a_replay(
+    lag: float | None, observed: int
+) -> None:
+    registry = new_registry()
+    metrics = LearnerMetrics(registry, frame_skip=1)
+    metrics.updated(rows=32, seconds=0.1, policy_lag=lag, learning_rate=1e-3, losses={})
+    assert registry.get_sample_value("stepstream_learner_policy_lag_updates_count") == observed
+
+
 def test_the_mean_return_is_of_the_last_episodes_only() -> None:
     recent = RecentEpisodes(2)
     recent.add([100.0, 1.0, 3.0], [5, 10, 20])

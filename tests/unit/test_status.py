@@ -172,3 +172,15 @@ def test_a_status_holds_the_replay_where_there_is_one() -> None:
         "epsilon": 0.1,
         "stepsToLearning": 0,
     }
+
+
+def test_a_learner_that_waits_for_its_first_simulator_is_healthy_for_as_long_as_it_looks() -> None:
+    clock = Clock()
+    status = make_status(clock)
+    status.enter(Phase.STARTING, "waiting for the first simulator")
+    for _ in range(3):
+        clock.now += STALLED_SECONDS
+        assert status.healthy() is None
+        status.alive()
+    clock.now += STALLED_SECONDS + 1
+    assert status.healthy() is not None

@@ -10,6 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from stepstream_trainer.channel import MAX_MESSAGE_BYTES
+
 Array = NDArray[np.generic]
 
 START: Final = 1
@@ -21,6 +23,9 @@ LIFE_LOST: Final = 8
 VACANT: Final = 16
 """The lane serves no slot; its row means nothing."""
 ENDED: Final = TERMINATED | TRUNCATED
+
+MAX_RANK: Final = 4
+MAX_OBSERVATION_BYTES: Final = MAX_MESSAGE_BYTES // 4
 
 RESTART: Final = -1
 """In an action's place: begin the lane's episode anew."""
@@ -39,6 +44,17 @@ class Spaces:
     @property
     def observation_bytes(self) -> int:
         return math.prod(self.shape) * self.dtype.itemsize
+
+
+def refused_observation(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> str | None:
+    """What is wrong with such observations; nothing if they can be sent."""
+    size = math.prod(shape) * dtype.itemsize
+    if dtype.kind in "biuf" and len(shape) <= MAX_RANK and 0 < size <= MAX_OBSERVATION_BYTES:
+        return None
+    return (
+        f"observations of {dtype} {list(shape)}; they must be numbers, of rank 0 to {MAX_RANK}, "
+        f"1 to {MAX_OBSERVATION_BYTES} bytes"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -28,7 +28,7 @@ Generated from the definitions in `trainer/stepstream_trainer/config` and `opera
 A *step* is one action in one environment; Atari *frames* are steps times frame skip. A name that is not on this page is
 refused. The marks beside a field: **required**; **fixed**: it cannot be changed once the job exists. Changes of
 `image`, `learners.resources`, `learners.template`, `checkpoint` and `evaluation` reach learners when they next start;
-those of `totalSteps`, `stopWhen`, `suspend`, `simulators`, deadlines and policies at once.
+those of `totalSteps`, `stopWhen.meanReturn`, `suspend`, `simulators`, deadlines and policies at once.
 """
 
 

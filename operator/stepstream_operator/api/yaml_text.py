@@ -56,8 +56,12 @@ def read_documents(text: str) -> list[YamlDocument]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise YamlError(problem=f"is not YAML: {error.problem}", line=line) from error
-    except yaml.YAMLError as error:
+    except YamlError:
+        raise
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError) as error:  # the last three: of odd tags
         raise YamlError(problem=f"is not YAML: {error}") from error
+    except RecursionError as error:
+        raise YamlError(problem="is nested too deeply, or refers to itself") from error
 
 
 def read_value(text: str) -> Any:
@@ -90,6 +94,10 @@ def _plain_mapping(loader: _Loader, node: yaml.MappingNode, path: str, lines: di
     for key_node, value_node in node.value:
         key = key_node.value
         line = key_node.start_mark.line + 1
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise YamlError(
+                problem="a name must be a plain word (is this a template that was not rendered?)", line=line
+            )
         if key in values:
             raise YamlError(problem=f"{key} is given twice", line=line)
         key_path = f"{path}.{key}" if path else key

@@ -138,7 +138,7 @@ def line(view: RunView) -> str:
         f"{figures.frames:,} frames",
         f"{figures.steps_per_second:,.0f} steps/s",
         f"return {_number(figures.episode_return)}",
-        f"lag {figures.policy_lag:g}",
+        "" if figures.policy_lag is None else f"lag {figures.policy_lag:g}",
         f"left {duration(figures.remaining_seconds)}",
         *(f"{PHASE_NAMES[phase]} {fraction:.0%}" for phase, fraction in _main_fractions(view)),
         f"simulators {_simulators(view)}",
@@ -186,7 +186,7 @@ def _numbers(view: RunView, figures: Figures) -> Table:
         ("frames", f"{figures.frames:,}"),
         ("updates", f"{figures.updates:,}"),
         ("episodes", f"{figures.episodes:,}"),
-        ("policy lag", f"{figures.policy_lag:g} updates"),
+        ("policy lag", "none" if figures.policy_lag is None else f"{figures.policy_lag:g} updates"),
         ("simulators", _simulators(view)),
         ("checkpoint", _checkpoint(figures, view.unix_time)),
     )

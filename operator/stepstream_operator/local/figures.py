@@ -25,7 +25,7 @@ class Figures:
     steps_per_second: float
     episode_return: float | None
     episode_length: float | None
-    policy_lag: float
+    policy_lag: float | None
     percent: float
     remaining_seconds: float | None
     phase_seconds: Mapping[str, float]

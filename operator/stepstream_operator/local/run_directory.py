@@ -65,8 +65,11 @@ class RunDirectory:
         return self.job_file.exists()
 
     def is_free(self) -> bool:
-        """Nothing is here, or an empty directory, or what a refused run left."""
-        return not self.path.exists() or not any(entry.name != ".lock" for entry in self.path.iterdir())
+        """Nothing is here, or an empty directory, or what a refused run left. Raises RunDirectoryError."""
+        try:
+            return not self.path.exists() or not any(entry.name != ".lock" for entry in self.path.iterdir())
+        except OSError as error:
+            raise RunDirectoryError(f"{self.shown}: cannot hold a run: {error.strerror}; take a directory") from error
 
     def job(self) -> TrainingJob:
         """The job that ran here. Raises RunDirectoryError."""

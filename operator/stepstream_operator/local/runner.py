@@ -1,6 +1,5 @@
 """`stepstream run`: refuses what cannot work before anything starts, runs the job, and says how it ended."""
 
-import tempfile
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -68,7 +67,7 @@ def is_complete(directory: RunDirectory, job: TrainingJob) -> bool:
 
 def check_job(job: TrainingJob, options: RunOptions, *, goes_on_in: RunDirectory | None) -> None:
     """Let a simulator and the learner of rank 0 see whether they could work. Raises ProcessRefusedError."""
-    with tempfile.TemporaryDirectory(prefix="stepstream-check-") as scratch:
+    with socket_directory() as scratch:
         directory = RunDirectory(Path(scratch), scratch)
         addresses = Addresses(sockets=scratch, stream_port=options.stream_port, http_port=options.http_port)
         plan = plan_processes(job, 1, place(directory, addresses), directory)
@@ -99,8 +98,8 @@ def _run_in(directory: RunDirectory, job: TrainingJob, options: RunOptions, outp
 def _prepare(directory: RunDirectory, job: TrainingJob, sockets: str) -> None:
     """What the last runner left is tidied up, and its job stands as one that is suspended and about to be resumed."""
     remove_left_sockets(directory.sockets())
+    directory.save_job(job)  # first of all: by it a directory is known to hold a run
     directory.save_sockets(sockets)
-    directory.save_job(job)
     before = directory.status()
     if before.finished:  # it is run again, towards another goal or after a failure that was seen to
         before = JobStatus(attempt=before.attempt)

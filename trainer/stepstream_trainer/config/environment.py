@@ -39,8 +39,8 @@ class AtariConfig:
         maximum=16,
         because=NATURE,
     )
-    height: int = spec_field(doc="Height of a frame, pixels.", default=84, minimum=16, maximum=256, because=NATURE)
-    width: int = spec_field(doc="Width of a frame, pixels.", default=84, minimum=16, maximum=256, because=NATURE)
+    height: int = spec_field(doc="Height of a frame, pixels.", default=84, minimum=36, maximum=256, because=NATURE)
+    width: int = spec_field(doc="Width of a frame, pixels.", default=84, minimum=36, maximum=256, because=NATURE)
     grayscale: bool = spec_field(doc="One luminance channel instead of three colours.", default=True, because=NATURE)
     max_pool: bool = spec_field(
         doc="Take the pixel-wise maximum of a step's last two frames, so that flickering sprites are seen.",

@@ -226,11 +226,19 @@ def _join(path: str, name: object) -> str:
 
 def _as_number(kind: type, given: object) -> int | float | None:
     """The number as `kind`, or None. A bool is no number; an integral float is an integer, as in JSON Schema."""
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or not math.isfinite(given):
+    if isinstance(given, bool) or not isinstance(given, (int, float)):
+        return None
+    if isinstance(given, int) and kind is int:
+        return given  # of any size
+    try:
+        number = float(given)
+    except OverflowError:
+        return None
+    if not math.isfinite(number):
         return None
     if kind is float:
-        return float(given)
-    return int(given) if given == int(given) else None
+        return number
+    return int(number) if number == int(number) else None
 
 
 def _out_of_bounds(rules: FieldRules, number: float) -> str:

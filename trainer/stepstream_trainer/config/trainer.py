@@ -83,8 +83,8 @@ class LearnerConfig:
         because="small batches waste the learner: one of 16 infers at half the rate of one of 512",
     )
     groups: Literal["Auto", 1, 2] = spec_field(
-        doc="Groups that the slots alternate in: while one steps, the other is served. Auto: 2 where simulators have "
-        "processors of their own, else 1.",
+        doc="Groups that the slots alternate in: while one steps, the other is served. Auto: 2 from "
+        "64 environments on, else 1.",
         default="Auto",
         immutable=True,
     )

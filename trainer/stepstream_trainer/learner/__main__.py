@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from stepstream_trainer.config import ConfigurationErrors, TrainerConfig, contract, load_trainer_config
+from stepstream_trainer.config import ConfigurationErrors, contract, load_trainer_config
 from stepstream_trainer.http import CannotListenError
 from stepstream_trainer.learner.assembly import Learner, Settings, UnsupportedJobError
 from stepstream_trainer.learner.checkpoint import CheckpointError
@@ -23,6 +23,8 @@ from stepstream_trainer.logs import configure_logs, get_log
 from stepstream_trainer.replay import ReplayTooLargeError, ReplayTooSmallError
 
 _log = get_log("learner")
+
+REPLAY_ERRORS = (ReplayTooLargeError, ReplayTooSmallError)
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -45,33 +47,37 @@ def main(arguments: Sequence[str] = ()) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    with ExitStack() as closing:
+        try:
+            learner = prepare(stop, closing)
+        except KeyError as error:
+            return _refuse(f"the environment variable {error.args[0]} is not set")
+        except (ConfigurationErrors, UnsupportedJobError, OtherJobError, CheckpointError, CannotListenError) as error:
+            return _refuse(str(error))
+        except (*REPLAY_ERRORS, OSError) as error:
+            return _refuse(str(error))
+        if "--check" in arguments:
+            learner.close()
+            return contract.EXIT_DONE
+        return run(learner)
+
+
+def prepare(stop: threading.Event, closing: ExitStack) -> Learner:
+    """A learner that listens. Whatever it raises is wrong input, which no further attempt would mend."""
+    settings = read_settings(os.environ)
+    return Learner(settings, load_trainer_config(settings.config_path), stop, closing)
+
+
+def run(learner: Learner) -> int:
+    """Train until the job is done (EXIT_DONE) or the process is asked to stop (EXIT_RESUME).
+
+    What fails on the way is no wrong input, and leaves with its traceback: all but a replay that does not fit what the
+    first simulator says its observations are.
+    """
     try:
-        settings = read_settings(os.environ)
-        config = load_trainer_config(settings.config_path)
-        return check(settings, config, stop) if "--check" in arguments else run(settings, config, stop)
-    except KeyError as error:
-        return _refuse(f"the environment variable {error.args[0]} is not set")
-    except (ConfigurationErrors, UnsupportedJobError, OtherJobError, CheckpointError) as error:
+        return contract.EXIT_DONE if learner.run() is Outcome.FINISHED else contract.EXIT_RESUME
+    except REPLAY_ERRORS as error:
         return _refuse(str(error))
-    except (ReplayTooLargeError, ReplayTooSmallError) as error:
-        return _refuse(str(error))
-    except (CannotListenError, OSError) as error:
-        return _refuse(str(error))
-
-
-def run(settings: Settings, config: TrainerConfig, stop: threading.Event) -> int:
-    """Train until the job is done (EXIT_DONE) or `stop` is set (EXIT_RESUME)."""
-    with ExitStack() as closing:
-        learner = Learner(settings, config, stop, closing)
-        outcome = learner.run()
-        return contract.EXIT_DONE if outcome is Outcome.FINISHED else contract.EXIT_RESUME
-
-
-def check(settings: Settings, config: TrainerConfig, stop: threading.Event) -> int:
-    """Raises what `run` would raise before the first simulator comes."""
-    with ExitStack() as closing:
-        Learner(settings, config, stop, closing).close()
-    return contract.EXIT_DONE
 
 
 def _refuse(sentence: str) -> int:

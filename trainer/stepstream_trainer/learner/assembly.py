@@ -18,7 +18,7 @@ from stepstream_trainer.learner.checkpoint import CheckpointStore, Manifest, Sta
 from stepstream_trainer.learner.episodes import EpisodeTracker
 from stepstream_trainer.learner.evaluations import Evaluations
 from stepstream_trainer.learner.event_log import EventLog
-from stepstream_trainer.learner.families import Ground, build_learning
+from stepstream_trainer.learner.families import Ground, build_learning, refuse_replay
 from stepstream_trainer.learner.gathering import Gatherer
 from stepstream_trainer.learner.groups import number_of_groups
 from stepstream_trainer.learner.identity import OtherJobError, identity_digest
@@ -63,6 +63,7 @@ class Learner:
     def __init__(self, settings: Settings, config: TrainerConfig, stop: threading.Event, closing: ExitStack) -> None:
         """Begins to listen. Raises what the input deserves: see `__main__`."""
         refuse_unsupported(config)
+        refuse_replay(config)
         self._settings = settings
         self._config = config
         self._stop = stop
@@ -122,6 +123,7 @@ class Learner:
         while (slots := self._server.slots(timeout_seconds=0.2)) is None:
             if self._stop.is_set():
                 return None
+            self._status.alive()
         return slots
 
     def _build(self, slots: Slots) -> tuple[LearnerLoop, Reporter]:
@@ -166,6 +168,7 @@ class Learner:
             identity=identity_digest(config),
             checkpoint_interval_seconds=config.checkpoint.interval_seconds,
         )
+        self._checkpoints.go_on_from(None if self._resumed is None else self._resumed[0].step)
         if self._resumed is not None:
             loop.resume(*self._resumed)
         self._metrics.watch_rows(slots.rows_ready)

@@ -16,6 +16,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -33,6 +34,8 @@ State = dict[str, Any]
 BESIDE_SUFFIX = ".beside"
 """Of files that belong to checkpoints and are named by their manifests."""
 NOTHING: Mapping[str, str] = {}
+SUPERSEDED = "checkpoints-superseded"
+"""Directory of the checkpoints that an attempt did not go on from, because the job says so."""
 
 
 class CheckpointError(Exception):
@@ -62,6 +65,21 @@ class CheckpointStore:
     def __init__(self, directory: Path, retain: int) -> None:
         self.directory = directory
         self._retain = retain
+
+    def go_on_from(self, step: int | None) -> None:
+        """Make way for what an attempt writes; before its first `save`.
+
+        Whatever is newer than the checkpoint of `step` is damaged, or it would be gone on from: it is deleted, and
+        takes no place among the newest. An attempt that begins anew (None) finds nothing here: earlier checkpoints go
+        to SUPERSEDED beside them, and what was there before is deleted.
+        """
+        if step is None:
+            self._set_aside()
+            return
+        for path in [*self.directory.glob("*.partial"), *self._manifests_newest_first()]:
+            if path.suffix == ".partial" or path > self.manifest_path(step):
+                path.unlink()
+                path.with_suffix(".pt").unlink(missing_ok=True)
 
     def save(
         self,
@@ -135,6 +153,12 @@ class CheckpointStore:
     def newest(self) -> Path | None:
         """Path of the newest manifest."""
         return next(self._manifests_newest_first(), None)
+
+    def _set_aside(self) -> None:
+        if self.newest() is not None:
+            superseded = self.directory.with_name(SUPERSEDED)
+            shutil.rmtree(superseded, ignore_errors=True)
+            self.directory.rename(superseded)
 
     def _data_path(self, step: int) -> Path:
         return self.directory / f"checkpoint-{step:012d}.pt"

@@ -23,18 +23,22 @@ class EpisodeTracker:
         self._length_B = np.zeros(num_slots, np.int64)
 
     def record(
-        self, slots: slice, reward_n: NDArray[np.float32], ended_n: NDArray[np.bool_]
+        self, slots: slice, reward_n: NDArray[np.float32], ended_n: NDArray[np.bool_], cut_n: NDArray[np.bool_]
     ) -> tuple[list[float], list[int]]:
-        """Add one step of `slots`; give the returns and the lengths (steps) of the episodes that ended with it."""
+        """Add one step of `slots`; give the returns and the lengths (steps) of the episodes that ended with it.
+
+        One that was cut because its simulator was lost is forgotten: nobody knows how it would have ended.
+        """
         self._return_B[slots] += reward_n
         self._length_B[slots] += 1
         if not ended_n.any():
             return [], []
+        whole = slots.start + np.flatnonzero(ended_n & ~cut_n)
+        returns, lengths = self._return_B[whole].tolist(), self._length_B[whole].tolist()
         ended = slots.start + np.flatnonzero(ended_n)
-        returns, lengths = self._return_B[ended].tolist(), self._length_B[ended].tolist()
         self._return_B[ended] = 0.0
         self._length_B[ended] = 0
-        self.finished += len(ended)
+        self.finished += len(whole)
         self.recent.add(returns, lengths)
         return returns, lengths
 

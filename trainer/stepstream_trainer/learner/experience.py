@@ -34,6 +34,8 @@ class Learned:
     """Samples it was made from."""
     figures: Mapping[str, float]
     """Losses by name and, as `learning_rate`, the step size."""
+    policy_lag: float | None
+    """Updates between the policy that acted and this one, on average; None where samples come from a replay."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

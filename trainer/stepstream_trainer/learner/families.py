@@ -9,16 +9,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from stepstream_trainer.algorithms.networks import FlatNetwork, build_actor_critic
 from stepstream_trainer.algorithms.policy import Policy
-from stepstream_trainer.algorithms.precision import Precision
+from stepstream_trainer.algorithms.precision import Precision, choose_precision
 from stepstream_trainer.algorithms.q_learning import QUpdate, network_of, objective_of, optimiser_of
 from stepstream_trainer.algorithms.q_policy import QPolicy
 from stepstream_trainer.config import PolicyGradientParameters, QLearningParameters, TrainerConfig
 from stepstream_trainer.learner.experience import Experience
 from stepstream_trainer.learner.gathering import Gatherer
 from stepstream_trainer.learner.metrics import LearnerMetrics
-from stepstream_trainer.learner.observing import Observing
+from stepstream_trainer.learner.observing import Observing, observing
 from stepstream_trainer.learner.optimiser import build_update
 from stepstream_trainer.learner.replay_experience import ReplayExperience, ReplayParts
 from stepstream_trainer.learner.replay_files import ReplayFiles
@@ -26,7 +28,15 @@ from stepstream_trainer.learner.rollout_experience import RolloutExperience
 from stepstream_trainer.learner.rollouts import Rollout
 from stepstream_trainer.learner.stints import Stint
 from stepstream_trainer.logs import get_log
-from stepstream_trainer.replay import FrameLayout, PriorityOptions, Replay, ReplayOptions, place_frames, replay_bytes
+from stepstream_trainer.replay import (
+    FrameLayout,
+    PriorityOptions,
+    Replay,
+    ReplayOptions,
+    place_frames,
+    refuse_too_small,
+    replay_bytes,
+)
 
 _log = get_log("replay")
 
@@ -63,6 +73,20 @@ def build_learning(ground: Ground) -> Learning:
     if isinstance(parameters, PolicyGradientParameters):
         return _rollouts(ground, parameters)
     return _replay(ground, parameters)
+
+
+def refuse_replay(config: TrainerConfig) -> None:
+    """Raises what `build_learning` would raise of a replay, where the job alone says what observations are like."""
+    parameters, environment = config.algorithm.parameters, config.environment
+    if not environment.is_atari or not isinstance(parameters, QLearningParameters):
+        return
+    atari, dtype = environment.atari, np.dtype(np.uint8)
+    shape = (atari.height, atari.width) if atari.grayscale else (atari.height, atari.width, 3)
+    seen = observing(environment, shape, dtype, num_categories=0)
+    layout = FrameLayout(frame_shape=shape, dtype=dtype, network_input=seen.network_input)
+    options = replay_options(config, parameters)
+    refuse_too_small(options, layout)
+    place_frames(options, layout, choose_precision(config.learner.precision).device)
 
 
 def replay_options(config: TrainerConfig, parameters: QLearningParameters) -> ReplayOptions:

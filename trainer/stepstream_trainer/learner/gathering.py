@@ -104,7 +104,7 @@ class Gatherer:
             ended_n=(flags & ENDED) != 0,
             cut_n=(flags & CUT) != 0,
         )
-        returns, lengths = self._episodes.record(slots, reward, outcome.ended_n)
+        returns, lengths = self._episodes.record(slots, reward, outcome.ended_n, outcome.cut_n)
         if returns:
             self._metrics.episodes_ended(returns, lengths)
         return outcome

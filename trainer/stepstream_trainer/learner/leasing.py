@@ -165,6 +165,7 @@ class Leasing:
         lanes = stream.lanes
         assert lanes is not None
         with self._lock:
+            waiting = len(lanes.serving())
             actions = self._slots.wait_actions(lanes, timeout_seconds)
             if stream.over:
                 raise StreamOverError
@@ -173,7 +174,7 @@ class Leasing:
             release = sorted(self._table.leaving(stream.number) - lanes.leaving)
             lanes.leaving.update(release)
             now = self._clock()
-            self._metrics.simulators_waited((now - stream.waits_since) * len(lanes.slot_n))
+            self._metrics.simulators_waited((now - stream.waits_since) * waiting)
             stream.rows_due, stream.waits_since = now + ROWS_SECONDS, math.nan
             return Turn(actions=actions, release=release)
 

@@ -38,7 +38,9 @@ from stepstream_trainer.logs import get_log
 
 _log = get_log("loop")
 
-EVALUATION_POLL_SECONDS = 0.1
+POLL_SECONDS = 0.1
+SAVE_AGAIN_SECONDS = 10.0
+"""Between attempts at the last checkpoint, while somebody makes room for it."""
 
 
 class Outcome(Enum):
@@ -84,10 +86,8 @@ class LearnerLoop:
                 self._parts.experience.begin()
             boundary = self._state()
             while not self._parts.targets.met(self._position.steps, self._parts.episodes.recent):
-                self._iterate()
-                boundary = self._state()
-                self._keep(boundary)
-            self._save(boundary)
+                boundary = self._iterate()
+            self._save_the_last(boundary)
             self._await_evaluation()
         except Interrupted:
             self._save(boundary)
@@ -111,19 +111,22 @@ class LearnerLoop:
     def _await_evaluation(self) -> None:
         while not self._parts.evaluations.ended():
             self._parts.reporter.pause()
-            time.sleep(EVALUATION_POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
 
-    def _iterate(self) -> None:
-        """Some steps of every slot, and the updates that are due after them."""
+    def _iterate(self) -> State:
+        """Some steps of every slot, the updates that are due after them, and what there is to keep of that."""
         parts, position = self._parts, self._position
         started, accounted = time.perf_counter(), parts.metrics.accounted_seconds()
         parts.experience.collect(position)
         position.slot_steps += parts.experience.slot_steps
         position.steps += parts.experience.slot_steps * parts.slots.num_slots
         self._learn()
+        boundary = self._state()
+        self._keep(boundary)
         elapsed = time.perf_counter() - started
         parts.metrics.spent(LoopPhase.OTHER, elapsed - (parts.metrics.accounted_seconds() - accounted))
         parts.reporter.tick()
+        return boundary
 
     def _learn(self) -> None:
         parts, position = self._parts, self._position
@@ -132,7 +135,7 @@ class LearnerLoop:
         for learned in parts.experience.learn(position, progress):
             position.updates += 1
             seconds, started = time.perf_counter() - started, time.perf_counter()
-            parts.reporter.updated(rows=learned.rows, seconds=seconds, figures=learned.figures)
+            parts.reporter.updated(learned, seconds=seconds)
 
     def _state(self) -> State:
         """What a checkpoint of this moment holds; true until the next update changes the network in place."""
@@ -163,25 +166,40 @@ class LearnerLoop:
         parts.reporter.resumed(manifest, parts.checkpoints.manifest_path(manifest.step))
         _log.info("resumed", steps=manifest.step, updates=manifest.updates, attempt=self._attempt)
 
-    def _save(self, state: State) -> None:
+    def _save_the_last(self, state: State) -> None:
+        """What the job was for: without it there is no end. May raise Interrupted."""
+        while not self._save(state, otherwise=f"it is the last, and is tried again every {SAVE_AGAIN_SECONDS:.0f} s"):
+            again = time.monotonic() + SAVE_AGAIN_SECONDS
+            while time.monotonic() < again:
+                self._parts.reporter.pause()
+                time.sleep(POLL_SECONDS)
+
+    def _save(self, state: State, *, otherwise: str = "the one before it stays") -> bool:
         """Write `state`, unless the newest checkpoint holds it. A full disk costs this checkpoint, not the run."""
         self._saved_at = time.monotonic()
         if not state or state["steps"] == self._saved_steps:
-            return
-        parts = self._parts
+            return True
         try:
-            kept = parts.experience.keep()
-            manifest = parts.checkpoints.save(
-                state | kept.state,
-                step=state["steps"],
-                updates=state["updates"],
-                attempt=self._attempt,
-                job_digest=self._identity,
-                beside=kept.files,
-            )
+            manifest = self._write(state)
         except OSError as error:
-            parts.reporter.checkpoint_failed(error)
-            return
+            self._parts.reporter.checkpoint_failed(error, otherwise)
+            return False
+        finally:
+            seconds = time.monotonic() - self._saved_at
+            self._parts.metrics.spent(LoopPhase.CHECKPOINT, seconds)
         self._saved_steps = manifest.step
-        path = parts.checkpoints.manifest_path(manifest.step)
-        parts.reporter.checkpoint_written(manifest, path, time.monotonic() - self._saved_at)
+        path = self._parts.checkpoints.manifest_path(manifest.step)
+        self._parts.reporter.checkpoint_written(manifest, path, seconds)
+        return True
+
+    def _write(self, state: State) -> Manifest:
+        """Raises OSError when the disk refuses."""
+        kept = self._parts.experience.keep()
+        return self._parts.checkpoints.save(
+            state | kept.state,
+            step=state["steps"],
+            updates=state["updates"],
+            attempt=self._attempt,
+            job_digest=self._identity,
+            beside=kept.files,
+        )

@@ -15,9 +15,8 @@ from stepstream_trainer.channel import MAX_MESSAGE_BYTES
 from stepstream_trainer.config import TrainerConfig
 from stepstream_trainer.learner.leasing import Turn
 from stepstream_trainer.learner.slots import LaneStart
-from stepstream_trainer.rows import TRUNCATED, Rows, Spaces
+from stepstream_trainer.rows import TRUNCATED, Rows, Spaces, refused_observation
 
-MAX_RANK: Final = 4
 MAX_NAME_LENGTH: Final = 253  # of a Kubernetes object, hence of a pod
 
 HEARTBEAT: Final = pb.LearnerMessage(heartbeat=pb.Heartbeat())
@@ -113,12 +112,8 @@ def _read_spaces(hello: pb.Hello) -> Spaces:
         dtype = np.dtype(hello.observation.dtype)
     except TypeError as error:
         raise _invalid(f"observation.dtype: {error}") from error
-    size = math.prod(shape) * dtype.itemsize
-    if dtype.kind not in "biuf" or len(shape) > MAX_RANK or not 0 < size <= MAX_MESSAGE_BYTES // 4:
-        raise _invalid(
-            f"observations of {dtype} {list(shape)}: must be numbers, of rank 0 to {MAX_RANK}, "
-            f"1 to {MAX_MESSAGE_BYTES // 4} bytes"
-        )
+    if refusal := refused_observation(shape, dtype):
+        raise _invalid(refusal)
     if hello.num_actions == 0:
         raise _invalid("an environment has at least one action")
     return Spaces(shape=shape, dtype=dtype, num_actions=hello.num_actions, num_categories=hello.num_categories)

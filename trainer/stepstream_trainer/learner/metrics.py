@@ -127,6 +127,8 @@ class LearnerMetrics:
         self._length = EPISODE_LENGTH.register(registry)
         self._evaluation_return = EVALUATION_RETURN.register(registry)
         self._evaluation_steps = EVALUATION_STEPS.register(registry)
+        for unknown in (self._return_mean, self._evaluation_return):
+            unknown.set(math.nan)  # 0 would be a return, and one that later ones may be far below
         self._loss, self._learning_rate = LOSS.register(registry), LEARNING_RATE.register(registry)
 
     def _register_replay(self, registry: CollectorRegistry) -> None:
@@ -169,14 +171,15 @@ class LearnerMetrics:
         self.spent(LoopPhase.WAIT, seconds)
 
     def updated(
-        self, *, rows: int, seconds: float, policy_lag: float, learning_rate: float, losses: Mapping[str, float]
+        self, *, rows: int, seconds: float, policy_lag: float | None, learning_rate: float, losses: Mapping[str, float]
     ) -> None:
-        """One update was made from `rows` samples, on average `policy_lag` versions old."""
+        """One update was made from `rows` samples, on average `policy_lag` versions old; None: from a replay."""
         self.totals.updates += 1
         self._updates.inc()
         self._update_rows.observe(rows)
         self._update_seconds.observe(seconds)
-        self._policy_lag.observe(policy_lag)
+        if policy_lag is not None:
+            self._policy_lag.observe(policy_lag)
         self._learning_rate.set(learning_rate)
         for name, value in losses.items():
             self._loss.labels(name).set(value)

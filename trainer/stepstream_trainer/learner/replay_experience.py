@@ -164,7 +164,7 @@ class ReplayExperience:
             priority_mean=float(priority_N.mean()),
             priority_largest=float(priority_N.max()),
         )
-        return Learned(rows=len(priority_N), figures=update.figures)
+        return Learned(rows=len(priority_N), figures=update.figures, policy_lag=None)
 
     def _tell(self, position: Position) -> None:
         epsilon_B = self._epsilon_B(position.steps)

@@ -11,6 +11,7 @@ from stepstream_trainer.learner.checkpoint import Manifest
 from stepstream_trainer.learner.episodes import EpisodeTracker
 from stepstream_trainer.learner.evaluations import Evaluated
 from stepstream_trainer.learner.event_log import EventLog
+from stepstream_trainer.learner.experience import Learned
 from stepstream_trainer.learner.gathering import Interrupted
 from stepstream_trainer.learner.leasing import Service
 from stepstream_trainer.learner.metrics import LearnerMetrics
@@ -50,6 +51,7 @@ class Reporter:
         self._told_at = self._recorded_at = clock()
         self._losses: Mapping[str, float] = {}
         self._learning_rate = 0.0
+        self._policy_lag: float | None = None
 
     def pause(self) -> None:
         """Between steps and while waiting: raises Interrupted when the learner was asked to stop."""
@@ -73,13 +75,18 @@ class Reporter:
         self._tell()
         self._record()
 
-    def updated(self, *, rows: int, seconds: float, figures: Mapping[str, float]) -> None:
-        """One update was made; `figures` are its losses by name and, as `learning_rate`, its step size."""
-        losses = dict(figures)
+    def updated(self, learned: Learned, *, seconds: float) -> None:
+        """One update was made."""
+        losses = dict(learned.figures)
+        self._policy_lag = learned.policy_lag
         self._learning_rate = losses.pop("learning_rate")
         self._losses = losses
         self._metrics.updated(
-            rows=rows, seconds=seconds, policy_lag=0.0, learning_rate=self._learning_rate, losses=losses
+            rows=learned.rows,
+            seconds=seconds,
+            policy_lag=learned.policy_lag,
+            learning_rate=self._learning_rate,
+            losses=losses,
         )
 
     def checkpoint_written(self, manifest: Manifest, path: Path, seconds: float) -> None:
@@ -99,9 +106,9 @@ class Reporter:
         self._status.checkpoint_written(step=manifest.step, path=str(path), time=manifest.unix_time)
         self._tell()
 
-    def checkpoint_failed(self, error: OSError) -> None:
+    def checkpoint_failed(self, error: OSError, consequence: str) -> None:
         self._metrics.checkpoint_failed()
-        self._status.checkpoint_failed(f"the checkpoint could not be written ({error}); the one before it stays")
+        self._status.checkpoint_failed(f"the checkpoint could not be written ({error}); {consequence}")
         _log.error("checkpoint_failed", reason=error)
 
     def _tell(self) -> None:
@@ -113,6 +120,7 @@ class Reporter:
                 episodes=totals.episodes,
                 episode_return=recent.mean_return,
                 episode_length=recent.mean_length,
+                policy_lag=self._policy_lag,
                 phase_seconds=dict(totals.phase_seconds),
                 slots_total=self._num_slots,
                 slots_leased=service.leased,

@@ -51,7 +51,7 @@ class RolloutExperience:
         batch = self._rollout.batch(self._next_value_B)
         figures = self._update.update(batch, progress=progress, update_number=position.updates)
         self._rollout.begin_next()
-        yield Learned(rows=batch.num_samples, figures=figures)
+        yield Learned(rows=batch.num_samples, figures=figures, policy_lag=0.0)
 
     def state_dict(self) -> State:
         return {"optimiser": self._update.state_dict(), "progress": {"observation": self._rollout.observation[0]}}

@@ -50,7 +50,7 @@ class Progress:
     episodes: int = 0
     episode_return: float | None = None  # mean true return of the last stopWhen.episodes; None before the first
     episode_length: float | None = None  # their mean length, steps
-    policy_lag: float = 0.0  # updates
+    policy_lag: float | None = None  # updates; None before the first, and where samples come from a replay
     phase_seconds: Mapping[LoopPhase, float] = field(default_factory=dict)
     slot_wait_seconds: float = 0.0  # summed over slots: stood still because their simulators waited for actions
     slots_total: int = 0
@@ -100,6 +100,11 @@ class LearnerStatus:
         """`message` is the one sentence a person needs, or nothing."""
         with self._lock:
             self._phase, self._message = phase, message
+            self._last_sign_of_life = self._clock()
+
+    def alive(self) -> None:
+        """A sign of life while there is no progress to tell of."""
+        with self._lock:
             self._last_sign_of_life = self._clock()
 
     def budget(self, total_steps: int) -> None:

@@ -58,11 +58,11 @@ class Targets:
         if self._clock() - self._read_at < REREAD_SECONDS:
             return
         self._read_at = self._clock()
-        version = self._file_version()
-        if version == self._version:
-            return
-        self._version = version
         try:
+            version = self._file_version()
+            if version == self._version:
+                return
+            self._version = version
             self._config = load_trainer_config(self._path)
         except (OSError, ConfigurationErrors) as error:
             _log.error("configuration_ignored", path=self._path, reason=error)

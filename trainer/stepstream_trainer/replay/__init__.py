@@ -35,6 +35,7 @@ from stepstream_trainer.replay.layout import (
     ReplayOptions,
     ReplayTooLargeError,
     ReplayTooSmallError,
+    refuse_too_small,
     replay_bytes,
 )
 from stepstream_trainer.replay.memory import available_memory_bytes, place_frames
@@ -52,5 +53,6 @@ __all__ = [
     "ReplayTooSmallError",
     "available_memory_bytes",
     "place_frames",
+    "refuse_too_small",
     "replay_bytes",
 ]

@@ -12,6 +12,8 @@ UNKNOWN_BYTES = 2**63 - 1
 
 ACCELERATOR_SHARE = 0.8
 """Of the accelerator's free memory that frames may take; training needs the rest."""
+HOST_SHARE = 0.9
+"""Of the host's available memory: what is there now is taken step by step, and others want some meanwhile."""
 
 
 def place_frames(options: ReplayOptions, layout: FrameLayout, device: torch.device) -> torch.device:
@@ -20,7 +22,7 @@ def place_frames(options: ReplayOptions, layout: FrameLayout, device: torch.devi
         free, _ = torch.cuda.mem_get_info(device)
         if replay_bytes(options, layout) <= free * ACCELERATOR_SHARE:
             return device
-    refuse_too_large(options, layout, available_bytes=available_memory_bytes())
+    refuse_too_large(options, layout, available_bytes=int(available_memory_bytes() * HOST_SHARE))
     return torch.device("cpu")
 
 

@@ -29,37 +29,47 @@ def main(arguments: list[str], environment: Mapping[str, str] = os.environ) -> i
     configure_logs()
     # Nothing here is worth saving: another simulator rebuilds what this one played.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(_TERMINATED))
-    try:
-        config = load_trainer_config(environment[contract.CONFIG])
-        spaces = _spaces(config)
-        if "--check" not in arguments:
-            serve(config, spaces, environment)
-    except KeyError as error:
-        return _refuse(f"the environment variable {error.args[0]} is not set")
-    except (ConfigurationErrors, EnvironmentRefusedError, RefusedByLearnerError, CannotListenError, OSError) as error:
-        return _refuse(str(error))
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    return contract.EXIT_DONE
+    with ExitStack() as closing:
+        try:
+            config = load_trainer_config(environment[contract.CONFIG])
+            spaces = _spaces(config)
+            if "--check" in arguments:
+                return contract.EXIT_DONE
+            simulator = prepare(config, spaces, environment, closing)
+        except KeyError as error:
+            return _refuse(f"the environment variable {error.args[0]} is not set")
+        except (ConfigurationErrors, EnvironmentRefusedError, CannotListenError, OSError) as error:
+            return _refuse(str(error))
+        return serve(simulator)
 
 
-def serve(config: TrainerConfig, spaces: Spaces, environment: Mapping[str, str]) -> None:
-    """Until the job is over. Raises KeyError, CannotListenError, RefusedByLearnerError."""
+def prepare(config: TrainerConfig, spaces: Spaces, environment: Mapping[str, str], closing: ExitStack) -> Simulator:
+    """With its metrics to be asked for. Raises KeyError, CannotListenError, OSError."""
     tls_directory = environment.get(contract.TLS_DIR)
     endpoint = Endpoint(
         target=environment[contract.LEARNER], tls_directory=Path(tls_directory) if tls_directory else None
     )
     registry = new_registry()
     simulator = Simulator(config, environment[contract.SIMULATOR], endpoint, spaces, SimulatorMetrics(registry))
-    with ExitStack() as closing:
-        if contract.HTTP in environment:
-            http = HttpServer(
-                environment[contract.HTTP],
-                Endpoints(registry=registry, status=dict, healthy=lambda: None, ready=lambda: None),
-            )
-            closing.callback(http.stop)
-            http.start()
+    if contract.HTTP in environment:
+        http = HttpServer(
+            environment[contract.HTTP],
+            Endpoints(registry=registry, status=dict, healthy=lambda: None, ready=lambda: None),
+        )
+        closing.callback(http.stop)
+        http.start()
+    return simulator
+
+
+def serve(simulator: Simulator) -> int:
+    """Until the job is over. What an environment raises on the way leaves with its traceback."""
+    try:
         simulator.run()
+    except (EnvironmentRefusedError, RefusedByLearnerError) as error:
+        return _refuse(str(error))
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return contract.EXIT_DONE
 
 
 def _spaces(config: TrainerConfig) -> Spaces:

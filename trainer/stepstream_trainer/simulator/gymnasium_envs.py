@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
 from stepstream_trainer.config import EnvironmentConfig
-from stepstream_trainer.rows import Array, Spaces
+from stepstream_trainer.rows import Array, Spaces, refused_observation
 from stepstream_trainer.simulator.environments import ANY_EPISODE, EnvironmentRefusedError, Mask, Step
 
 SUPPORTED: Final = "supported are Box and Discrete observations with Discrete actions"
@@ -80,6 +80,9 @@ def spaces_of(environment_id: str, observation: Space[Any], action: Space[Any]) 
     if isinstance(observation, Discrete):
         return Spaces(shape=(), dtype=np.dtype(np.int64), num_actions=int(action.n), num_categories=int(observation.n))
     if isinstance(observation, Box):
+        refusal = refused_observation(observation.shape, np.dtype(observation.dtype))
+        if refusal:
+            raise EnvironmentRefusedError(f"spec.environment.id: {environment_id} has {refusal}")
         return Spaces(
             shape=observation.shape, dtype=np.dtype(observation.dtype), num_actions=int(action.n), num_categories=0
         )
@@ -101,10 +104,10 @@ def load_entry_point(entry_point: str) -> Callable[..., Any]:
     module_name, _, class_name = entry_point.partition(":")
     try:
         constructor: Callable[..., Any] = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever a stranger's module raises is the user's to know
         raise EnvironmentRefusedError(
-            f"spec.environment.entryPoint: {entry_point} cannot be loaded: {error}; it must be module:Class of a "
-            "module in the simulators' image"
+            f"spec.environment.entryPoint: {entry_point} cannot be loaded: {type(error).__name__}: {error}; it must be "
+            "module:Class of a module in the simulators' image"
         ) from error
     return constructor
 
