@@ -38,6 +38,19 @@ def end_process(reason: str) -> None:
     os._exit(1)
 
 
+def end_process_on_defects() -> None:
+    """From now on what a thread does not catch is logged and ends the process, for its Deployment to start it again.
+
+    Otherwise the thread alone would be missing: an operator without the reflector of pods looks well and sees none.
+    """
+
+    def tell(_: threading.ExceptHookArgs) -> None:
+        log.exception("thread_died")
+        end_process("a thread died")
+
+    threading.excepthook = tell
+
+
 class Operator:
     """`start` once, `stop` once. `deposed` is called when the Lease is lost and is expected to end the process."""
 
