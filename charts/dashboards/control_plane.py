@@ -17,9 +17,9 @@ _STANDING = Row(
         ),
         Stat(
             title="Waiting",
-            help="Jobs in the work queue. Stays near 0.",
+            help="Jobs in the work queue of the operator that acts. Stays near 0.",
             unit="none",
-            queries=[Query(promql=f"sum({_OPERATOR}queue_depth{_HERE})")],
+            queries=[Query(promql=f"sum({_OPERATOR}queue_depth{_HERE} and {_OPERATOR}leader{_HERE} == 1)")],
         ),
         Stat(
             title="Reconciles/s",

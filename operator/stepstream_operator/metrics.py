@@ -8,7 +8,9 @@ from stepstream_trainer.metrics import Catalogue, new_registry
 CATALOGUE = Catalogue(prefix="stepstream_operator_", title="Operator")
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
-QUEUE_DEPTH = CATALOGUE.gauge("queue_depth", unit="jobs", meaning="Jobs that wait to be reconciled.")
+QUEUE_DEPTH = CATALOGUE.gauge(
+    "queue_depth", unit="jobs", meaning="Jobs that wait to be reconciled, also while another operator leads."
+)
 QUEUE_ADDS = CATALOGUE.counter("queue_adds_total", unit="jobs", meaning="Jobs put into the work queue.")
 QUEUE_RETRIES = CATALOGUE.counter("queue_retries_total", unit="jobs", meaning="Jobs put back after a failure.")
 QUEUE_WAIT = CATALOGUE.histogram(
