@@ -240,6 +240,17 @@ def test_starving_learners_get_more_simulators_up_to_the_maximum(
     cluster.tells("ScaledSimulators")
 
 
+def test_the_operator_takes_away_simulators_that_wait_down_to_the_fewest(
+    cluster: Cluster, start: StartOperator, operator: Operator
+) -> None:
+    operator.stop()
+    start(scaling_rest_seconds=0.5)
+    run(cluster, simulators={"replicas": 3, "minReplicas": 1, "maxReplicas": 3})
+    cluster.answer(waiting={"learnerFraction": 0.0, "simulatorFraction": 0.9})
+    simulators(cluster, 1)
+    cluster.tells("ScaledSimulators")
+
+
 def test_certificates_are_the_jobs_own_and_new_for_each_attempt(cluster: Cluster) -> None:
     def secret() -> dict[str, str]:
         return dict((cluster.admin.get(SECRETS, cluster.namespace, "pong-tls") or {}).get("data") or {})
