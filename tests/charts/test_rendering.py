@@ -134,6 +134,13 @@ def test_no_rule_grants_everything_of_anything(helm: Helm) -> None:
     assert "secrets" in granted
 
 
+def test_the_operator_reads_jobs_and_pods_by_following_them_and_changes_neither(helm: Helm) -> None:
+    rules = only(helm.template(), "ClusterRole")["rules"]
+    verbs = {resource: set(rule["verbs"]) for rule in rules for resource in rule["resources"]}
+    assert verbs["trainingjobs"] == verbs["pods"] == {"list", "watch", "delete"}
+    assert verbs["trainingjobs/status"] == verbs["trainingjobs/scale"] == {"patch"}
+
+
 def test_without_an_election_an_operator_is_replaced_before_the_next_starts(helm: Helm) -> None:
     objects = helm.template({"leaderElection": False})
     assert only(objects, "Deployment")["spec"]["strategy"]["type"] == "Recreate"
