@@ -22,7 +22,10 @@ RECONCILE_SECONDS = CATALOGUE.histogram(
 RECONCILE_ERRORS = CATALOGUE.counter(
     "reconcile_errors_total",
     unit="reconciles",
-    meaning="Reconciles that failed: temporary ones are repeated, permanent ones are told in the job's status.",
+    meaning="Reconciles that failed and are repeated, later each time. temporary: a request that may succeed later by "
+    "itself; permanent: one that the API server will refuse until somebody changes something, such as a missing right, "
+    "or because the job is gone; defect: an error of ours. A child that is refused is none of these: the job's status "
+    "tells it.",
     labels=("kind",),
 )
 API_REQUESTS = CATALOGUE.counter(

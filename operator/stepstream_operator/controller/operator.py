@@ -146,7 +146,7 @@ class Operator:
         try:
             again_in_seconds = self.reconciler.reconcile(job)
         except RequestFailed as error:
-            self.metrics.reconcile_errors.labels("temporary").inc()
+            self.metrics.reconcile_errors.labels("temporary" if error.is_temporary else "permanent").inc()
             delay = self.queue.retry(job)
             log.warning("retry", seconds=round(delay, 2), error=str(error))
         except Exception:
