@@ -31,6 +31,7 @@ from stepstream_operator.settings import OperatorSettings
 
 log = JobLog("operator")
 STOP_SECONDS = 10.0  # within the grace period of a pod
+STUCK_SECONDS = 300.0  # a reconcile makes some ten requests, and each has 15 s
 
 
 def end_process(reason: str) -> None:
@@ -115,7 +116,7 @@ class Operator:
 
     def unhealthy(self) -> str | None:
         stuck = self.reconciler.longest_seconds()
-        return None if stuck < 300.0 else f"one reconcile has taken {stuck:.0f} s"
+        return None if stuck < STUCK_SECONDS else f"one reconcile has taken {stuck:.0f} s"
 
     def _begin(self) -> None:
         """Waits for complete stores and for leadership, then lets the workers work."""
