@@ -17,9 +17,9 @@ _STANDING = Row(
         ),
         Stat(
             title="Waiting",
-            help="Jobs in the work queue. Stays near 0.",
+            help="Jobs in the work queue of the operator that acts. Stays near 0.",
             unit="none",
-            queries=[Query(promql=f"sum({_OPERATOR}queue_depth{_HERE})")],
+            queries=[Query(promql=f"sum({_OPERATOR}queue_depth{_HERE} and {_OPERATOR}leader{_HERE} == 1)")],
         ),
         Stat(
             title="Reconciles/s",
@@ -63,7 +63,7 @@ _QUEUE = Row(
         ),
         Panel(
             title="Adds, retries, failures",
-            help="A second. Retries without failures are delayed work, such as the next look at a learner.",
+            help="A second. Each failure puts its job back, later each time: as many retries as failures.",
             queries=[
                 Query(promql=summed_rate(f"{_OPERATOR}queue_adds_total{_HERE}"), legend="adds"),
                 Query(promql=summed_rate(f"{_OPERATOR}queue_retries_total{_HERE}"), legend="retries"),

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 
-from stepstream_operator.controller.operator import Operator
+from stepstream_operator.controller.operator import Operator, end_process_on_defects
 from stepstream_operator.runtime.client import load_configuration
 from stepstream_operator.settings import parse_settings
 from stepstream_trainer.http import Endpoints, HttpServer
@@ -18,6 +18,7 @@ def main() -> None:
     configure_logs(
         environment={"KUBERNETES_SERVICE_HOST": "any"}, level=logging.getLevelNamesMapping()[settings.log_level.upper()]
     )
+    end_process_on_defects()
     operator = Operator(settings, load_configuration)
     endpoints = Endpoints(
         registry=operator.metrics.registry,

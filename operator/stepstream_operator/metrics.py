@@ -8,7 +8,9 @@ from stepstream_trainer.metrics import Catalogue, new_registry
 CATALOGUE = Catalogue(prefix="stepstream_operator_", title="Operator")
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
-QUEUE_DEPTH = CATALOGUE.gauge("queue_depth", unit="jobs", meaning="Jobs that wait to be reconciled.")
+QUEUE_DEPTH = CATALOGUE.gauge(
+    "queue_depth", unit="jobs", meaning="Jobs that wait to be reconciled, also while another operator leads."
+)
 QUEUE_ADDS = CATALOGUE.counter("queue_adds_total", unit="jobs", meaning="Jobs put into the work queue.")
 QUEUE_RETRIES = CATALOGUE.counter("queue_retries_total", unit="jobs", meaning="Jobs put back after a failure.")
 QUEUE_WAIT = CATALOGUE.histogram(
@@ -20,7 +22,10 @@ RECONCILE_SECONDS = CATALOGUE.histogram(
 RECONCILE_ERRORS = CATALOGUE.counter(
     "reconcile_errors_total",
     unit="reconciles",
-    meaning="Reconciles that failed: temporary ones are repeated, permanent ones are told in the job's status.",
+    meaning="Reconciles that failed and are repeated, later each time. temporary: a request that may succeed later by "
+    "itself; permanent: one that the API server will refuse until somebody changes something, such as a missing right, "
+    "or because the job is gone; defect: an error of ours. A child that is refused is none of these: the job's status "
+    "tells it.",
     labels=("kind",),
 )
 API_REQUESTS = CATALOGUE.counter(

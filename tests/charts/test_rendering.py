@@ -134,6 +134,13 @@ def test_no_rule_grants_everything_of_anything(helm: Helm) -> None:
     assert "secrets" in granted
 
 
+def test_the_operator_reads_jobs_and_pods_by_following_them_and_changes_neither(helm: Helm) -> None:
+    rules = only(helm.template(), "ClusterRole")["rules"]
+    verbs = {resource: set(rule["verbs"]) for rule in rules for resource in rule["resources"]}
+    assert verbs["trainingjobs"] == verbs["pods"] == {"list", "watch", "delete"}
+    assert verbs["trainingjobs/status"] == verbs["trainingjobs/scale"] == {"patch"}
+
+
 def test_without_an_election_an_operator_is_replaced_before_the_next_starts(helm: Helm) -> None:
     objects = helm.template({"leaderElection": False})
     assert only(objects, "Deployment")["spec"]["strategy"]["type"] == "Recreate"
@@ -146,6 +153,34 @@ def test_a_digest_wins_over_a_tag_and_a_registry_goes_before_the_repository(helm
     objects = helm.template({"images": images})
     assert operator_container(objects)["image"] == f"r.example.com/stepstream/operator@{digest}"
     assert operator_settings(objects).images.learner == "r.example.com/stepstream/learner:v1"
+
+
+@pytest.mark.parametrize(
+    ("repository", "image"),
+    [
+        ("ghcr.io/team/learner", "ghcr.io/team/learner"),
+        ("registry:5000/learner", "registry:5000/learner"),
+        ("localhost/learner", "localhost/learner"),
+        ("team/learner", "r.example.com/team/learner"),
+        ("learner", "r.example.com/learner"),
+        ("learner.v2", "r.example.com/learner.v2"),
+    ],
+)
+def test_the_registry_goes_before_repositories_that_have_none_of_their_own(
+    helm: Helm, repository: str, image: str
+) -> None:
+    images = {"registry": "r.example.com", "learner": {"repository": repository, "tag": "v1"}}
+    assert operator_settings(helm.template({"images": images})).images.learner == f"{image}:v1"
+
+
+def test_whoever_else_may_read_metrics_helm_test_may_ask_the_operator(helm: Helm) -> None:
+    objects = helm.template(EVERYTHING)
+    asks = only(objects, "Pod", "stepstream-is-ready")["metadata"]["labels"]
+    (rule,) = only(objects, "NetworkPolicy")["spec"]["ingress"]
+    selectors = [peer["podSelector"]["matchLabels"] for peer in rule["from"] if "podSelector" in peer]
+    assert [selector for selector in selectors if selector.items() <= asks.items()] != []
+    assert len(rule["from"]) == 1 + len(EVERYTHING["networkPolicy"]["metricsFrom"])
+    assert not any(selector.items() <= operator_pod(objects)["labels"].items() for selector in selectors)
 
 
 def test_the_definition_stays_when_the_release_goes_unless_told_otherwise(helm: Helm) -> None:
@@ -161,6 +196,10 @@ def test_what_the_chart_tells_the_operator_is_what_its_values_say(helm: Helm) ->
     assert (settings.workers, settings.tls, settings.listen) == (9, False, "0.0.0.0:9999")
     assert (settings.lease_namespace, settings.lease_name, settings.identity) == ("stepstream", "stepstream", "pod-0")
     assert settings.namespaces == ()
+
+
+def operator_pod(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    return dict(only(objects, "Deployment")["spec"]["template"]["metadata"])
 
 
 def operator_container(objects: list[dict[str, Any]]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from stepstream_operator.runtime.client import Client
 from stepstream_operator.runtime.elector import Elector, LeaseSettings, NotLeading
 from stepstream_operator.runtime.resources import LEASES
 from tests.support.cluster_fixtures import MakeProxy, client_through
+from tests.support.control_plane import ControlPlane
 from tests.support.daemons import eventually
 from tests.support.fault_proxy import Fault, FaultProxy, on, status_body
 
@@ -134,3 +135,18 @@ def test_a_deleted_lease_is_made_anew(enter: Enter, admin: Client, namespace: st
     admin.delete(LEASES, namespace, "operator")
     eventually(lambda: admin.get(LEASES, namespace, "operator"), timeout_seconds=60, what="a new Lease")
     assert first.may_write()
+
+
+def test_a_leader_goes_on_leading_after_a_restart_of_the_api_server(
+    enter: Enter, control_plane: ControlPlane, admin: Client, namespace: str
+) -> None:
+    def renewed() -> str:
+        return str((admin.get(LEASES, namespace, "operator") or {})["spec"]["renewTime"])
+
+    leader = enter("first")
+    leads(leader)
+    control_plane.kill_api_server()
+    control_plane.start_api_server()
+    before = renewed()
+    eventually(lambda: renewed() > before, timeout_seconds=60, what="the Lease is renewed")
+    assert (leader.may_write(), leader.lost) == (True, [])

@@ -12,6 +12,7 @@ from cryptography import x509
 
 from stepstream_operator.api.status_types import ConditionType
 from stepstream_operator.children.names import ATTEMPT_LABEL
+from stepstream_operator.controller import reconciler
 from stepstream_operator.controller.certificates import LIFETIME, RENEW_BEFORE, certificate_data, must_renew
 from stepstream_operator.controller.operator import Operator
 from stepstream_operator.runtime.client import Client
@@ -240,6 +241,17 @@ def test_starving_learners_get_more_simulators_up_to_the_maximum(
     cluster.tells("ScaledSimulators")
 
 
+def test_the_operator_takes_away_simulators_that_wait_down_to_the_fewest(
+    cluster: Cluster, start: StartOperator, operator: Operator
+) -> None:
+    operator.stop()
+    start(scaling_rest_seconds=0.5)
+    run(cluster, simulators={"replicas": 3, "minReplicas": 1, "maxReplicas": 3})
+    cluster.answer(waiting={"learnerFraction": 0.0, "simulatorFraction": 0.9})
+    simulators(cluster, 1)
+    cluster.tells("ScaledSimulators")
+
+
 def test_certificates_are_the_jobs_own_and_new_for_each_attempt(cluster: Cluster) -> None:
     def secret() -> dict[str, str]:
         return dict((cluster.admin.get(SECRETS, cluster.namespace, "pong-tls") or {}).get("data") or {})
@@ -268,8 +280,28 @@ def test_certificates_are_renewed_before_they_expire_while_the_learners_run(clus
     assert (uids(cluster.pods("learner")), cluster.status().attempt) == (before, 1)
 
 
+def test_certificates_are_looked_at_now_and_then_though_nothing_happens(
+    cluster: Cluster, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leaf() -> str | None:
+        secret = cluster.admin.get(SECRETS, cluster.namespace, "pong-tls") or {}
+        return dict(secret.get("data") or {}).get("learner.crt")
+
+    monkeypatch.setattr(reconciler, "CERTIFICATES_CHECK_SECONDS", 0.5)
+    run(cluster)
+    settles(cluster, operator)
+    before, late = leaf(), datetime.now(UTC) + LIFETIME - RENEW_BEFORE / 2
+    monkeypatch.setattr(operator.client.clock, "now", lambda: late)
+    eventually(lambda: leaf() != before, timeout_seconds=30, what="they are renewed")
+
+
 def test_a_settled_job_costs_no_requests(cluster: Cluster, operator: Operator) -> None:
     run(cluster)
+    settles(cluster, operator)
+
+
+def settles(cluster: Cluster, operator: Operator) -> None:
+    """Waits until both simulators are there and the operator has nothing to do any more."""
     simulators(cluster, 2)
     eventually(lambda: cluster.status().simulators.ready == 2, timeout_seconds=60, what="settled")
 

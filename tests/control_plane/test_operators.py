@@ -7,11 +7,12 @@ import threading
 
 import pytest
 
+from stepstream_operator.controller import operator as operator_module
 from stepstream_operator.runtime.resources import JOBS
 from tests.support.cluster_fixtures import MakeProxy, StartOperator
 from tests.support.control_plane import ControlPlane
 from tests.support.daemons import eventually
-from tests.support.fault_proxy import Fault, on, status_body
+from tests.support.fault_proxy import Fault, FaultProxy, on, status_body
 from tests.support.running_operator import Cluster, manifest
 from tests.support.scripted_life import live
 
@@ -32,6 +33,19 @@ def test_of_two_operators_one_acts_and_the_other_takes_over(
     cluster.edit("pong", simulators={"replicas": 4})
     eventually(lambda: len(cluster.pods("simulator")) == 4, timeout_seconds=60, what="the other scaled")
     assert operators[1 - leader].leading
+
+
+def test_an_operator_whose_reconcile_hangs_says_that_it_is_not_well(
+    cluster: Cluster, start: StartOperator, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operator_module, "STUCK_SECONDS", 1.0)
+    running = start(proxy)
+    eventually(lambda: running.leading, timeout_seconds=60, what="it works")
+    assert running.unhealthy() is None
+    proxy.inject(Fault(matches=on("PATCH", "/status"), hang=True))
+    cluster.submit(manifest())
+    eventually(running.unhealthy, timeout_seconds=10, what="it says so")
+    assert "one reconcile has taken" in (running.unhealthy() or "")
 
 
 def test_a_whole_life_is_the_same_while_two_operators_fight_over_the_lease(

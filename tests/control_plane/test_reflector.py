@@ -104,6 +104,11 @@ def test_changes_and_deletions_arrive_by_watch_alone(
         Fault(matches=on("GET", watch=False), times=3, answer=(429, status_body(429, "TooManyRequests"))),
         Fault(matches=on("GET", watch=False), times=2, answer=(200, b'{"items": [')),
         Fault(matches=on("GET", watch=False), times=2, answer=(200, b'{"metadata": {}, "items": []}')),
+        Fault(matches=on("GET", watch=False), times=2, answer=(200, b'{"metadata": {}, "items": ["a"]}')),
+        Fault(matches=on("GET", watch=False), times=2, answer=(200, b'{"metadata": {}, "items": 7}')),
+        Fault(matches=on("GET", watch=False), times=2, answer=(200, b'{"metadata": "none", "items": []}')),
+        Fault(matches=on("GET", watch=False), times=2, answer=(200, b'{"items": ' + b"[" * 5000)),
+        Fault(matches=on("GET", watch=False), times=2, answer=(500, b'{"details": "none"}')),
         Fault(matches=on("GET", watch=False), times=3, reset=True),
         Fault(matches=on("GET", watch=True), times=3, answer=(410, status_body(410, "Expired"))),
         Fault(matches=on("GET", watch=True), times=3, answer=(500, status_body(500, "InternalError"))),
@@ -111,8 +116,9 @@ def test_changes_and_deletions_arrive_by_watch_alone(
         Fault(matches=on("GET", watch=True), hang=True),
         Fault(matches=on("GET", watch=False), delay_seconds=1.0),
     ],
-    ids=["list 500", "list 429", "list cut short", "list without version", "list reset", "watch 410", "watch 500",
-         "watch reset", "watch half-open", "list slow"],
+    ids=["list 500", "list 429", "list cut short", "list without version", "list of words", "list of a number",
+         "list without metadata", "list without end", "list 500 of its own making", "list reset", "watch 410",
+         "watch 500", "watch reset", "watch half-open", "list slow"],
 )  # fmt: skip
 def test_the_store_recovers_from_a_fault(
     fault: Fault, follower: Follower, proxy: FaultProxy, admin: Client, namespace: str
@@ -133,11 +139,17 @@ def test_the_store_recovers_from_a_fault(
         b'{"type": "MODIFIED"}',
         b'{"type": "SURPRISE", "object": {"metadata": {"name": "x", "uid": "u", "resourceVersion": "1"}}}',
         b"[1, 2]",
+        b'{"type": "MODIFIED", "object": {"metadata": "none"}}',
+        b'{"type": "BOOKMARK", "object": {"kind": "ConfigMap"}}',
+        b'{"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "newest"}}}',
+        b'{"type": "ERROR", "object": {"code": "gone", "details": ["gone"]}}',
+        b"[" * 5000,
         b'{"type": "ERROR", "object": ' + status_body(410, "Expired") + b"}",
         b'{"type": "ERROR", "object": ' + status_body(500, "InternalError") + b"}",
     ],
-    ids=["cut short", "no uid", "no object", "unknown type", "no mapping", "gone", "internal error"],
-)
+    ids=["cut short", "no uid", "no object", "unknown type", "no mapping", "no metadata", "bookmark of nothing",
+         "bookmark of no version", "error without a number", "without end", "gone", "internal error"],
+)  # fmt: skip
 def test_an_unusable_watch_event_leads_to_a_new_list(
     line: bytes, follower: Follower, proxy: FaultProxy, admin: Client, namespace: str
 ) -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
+import urllib.request
 from pathlib import Path
 
 import pytest
 
+from stepstream_operator.controller.operator import Operator
 from stepstream_operator.runtime.client import Client
-from stepstream_operator.runtime.resources import Object
+from stepstream_operator.runtime.resources import TRAINING_JOBS, Object
 from tests.support.cluster_fixtures import StartOperator, create_namespace
 from tests.support.control_plane import ControlPlane
+from tests.support.daemons import eventually
+from tests.support.fault_proxy import FaultProxy
 from tests.support.kubectl import Kubectl
 from tests.support.running_operator import Cluster, manifest
 
 pytestmark = pytest.mark.control_plane
+DEFECTS = "stepstream_operator_reconcile_errors_total"
 PAGE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
 
 REFUSED: dict[str, Object] = {
@@ -60,3 +66,25 @@ def test_a_job_in_a_namespace_that_is_not_watched_stays_without_status(
     said = kubectl("get", "tjob", "pong")
     assert kubectl("get", "tjob", "pong", "-o", "jsonpath={.status}") == ""
     assert re.sub(r"\d+s$", "20s", said) in PAGE.read_text(), f"not in {PAGE.name}:\n{said}"
+
+
+def test_a_job_nested_out_of_all_reason_is_told_so_and_hides_no_other(
+    cluster: Cluster, proxy: FaultProxy, operator: Operator
+) -> None:
+    post_nested(proxy, cluster.namespace, levels=3000)
+    cluster.submit(manifest())
+    cluster.reaches("Running")
+    said = "spec.environment.kwargs.maze"
+    eventually(lambda: cluster.status("deep").message.startswith(said), timeout_seconds=60, what="a message")
+    defects = operator.metrics.registry.get_sample_value(DEFECTS, {"kind": "defect"})
+    assert defects is None
+
+
+def post_nested(proxy: FaultProxy, namespace: str, levels: int) -> None:
+    """Python would not write it: the server takes 10,000 levels."""
+    job = manifest("deep", environment={"id": "ALE/Pong-v5", "kwargs": {"maze": "HERE"}})
+    body = json.dumps(job).replace('"HERE"', "[" * levels + "]" * levels).encode()
+    request = urllib.request.Request(proxy.url + TRAINING_JOBS.path(namespace), data=body, method="POST")
+    request.add_header("Content-Type", "application/json")
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert answer.status == 201

@@ -1,5 +1,6 @@
 """A TrainingJob is accepted or refused as a whole, and what is wrong is said field by field."""
 
+import json
 from typing import Any
 
 import pytest
@@ -84,6 +85,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (
         {"environment": {"kwargs": {"size": float("inf")}}},
         'spec.environment.kwargs.size: must be a finite number, got "inf"',
+    ),
+    (
+        {"environment": {"kwargs": {"maze": json.loads("[" * 64 + "]" * 64)}}},
+        f"spec.environment.kwargs.maze{'[0]' * 63}: must be nested at most 64 levels deep",
     ),
     (
         {"algorithm": {"name": "PP0"}},

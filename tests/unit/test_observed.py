@@ -1,5 +1,6 @@
 """Raw objects of the API server are read once, however little of them is there."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,8 +17,10 @@ from stepstream_operator.status import (
     observed_learner_job,
     observed_pod,
     observed_simulator_set,
+    previous_status,
 )
-from stepstream_trainer.config import Mode
+from stepstream_trainer.config import Mode, to_mapping
+from tests.support.jobs import running
 
 LABELS = {"stepstream.dev/role": LEARNER, "stepstream.dev/attempt": "2"}
 
@@ -110,7 +113,54 @@ def test_a_learners_answer() -> None:
     )
 
 
-@pytest.mark.parametrize("change", [{"mode": "Else"}, {"steps": "x"}, {"checkpoint": None}])
+CHECKPOINT = {"step": 3, "path": "checkpoints/3", "time": "2030-01-01T12:00:00Z", "failures": 0}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mode": "Else"},
+        {"mode": ["Sync"]},
+        {"checkpoint": None},
+        {"checkpoint": "none"},
+        {"checkpoint": CHECKPOINT | {"step": "3"}},
+        {"checkpoint": CHECKPOINT | {"time": "soon"}},
+        {"checkpoint": CHECKPOINT | {"time": "0001-01-01T00:00:00Z"}},
+        {"checkpoint": CHECKPOINT | {"time": "9999-12-31T23:59:59-12:00"}},
+        {"steps": "x"},
+        {"steps": -1},
+        {"steps": 1.5},
+        {"attempt": float("inf")},
+        {"rank": -1},
+        {"stepsPerSecond": -1.0},
+        {"stepsPerSecond": float("inf")},
+        {"stepsPerSecond": float("nan")},
+        {"episodeReturn": "high"},
+        {"episodeReturn": 10**400},
+        {"policyLag": []},
+    ],
+    ids=str,
+)
 def test_an_answer_that_is_no_learners_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises((KeyError, TypeError, ValueError)):
         learner_report(answer() | change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"steps": 10**30, "frames": 10**30, "updates": 10**30},
+        {"steps": 0, "stepsPerSecond": 1e-300},
+        {"stepsPerSecond": 1e300},
+        {"episodeReturn": -1e40, "policyLag": 1e300},
+        {"episodeReturn": float("nan"), "policyLag": float("inf")},
+        {"message": "half a \ud83d pair " + "x" * 5000},
+        {"checkpoint": CHECKPOINT | {"step": 10**30, "path": "x" * 5000}},
+    ],
+    ids=lambda change: str(change)[:60],
+)
+def test_a_status_that_the_api_server_takes_can_be_made_of_any_other(change: dict[str, Any]) -> None:
+    told = [learner_report(answer() | {"attempt": 1, "rank": rank} | change) for rank in range(2)]
+    written = to_mapping(running(reports=tuple(told)))
+    assert json.dumps(written, ensure_ascii=False).encode()
+    assert previous_status({"status": written}).progress is not None

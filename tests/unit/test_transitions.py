@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 from stepstream_operator.api.status_types import Condition, ConditionStatus, ConditionType, Failure, JobStatus
@@ -12,8 +13,8 @@ def holding(status: JobStatus, *kinds: ConditionType, since: str = "2031-05-01T0
     return replace(status, conditions=tuple(condition(kind, ConditionStatus.True_, since) for kind in kinds))
 
 
-def lacking(status: JobStatus, kind: ConditionType) -> JobStatus:
-    return replace(status, conditions=(condition(kind, ConditionStatus.False_, "2031-05-01T00:00:00Z"),))
+def lacking(status: JobStatus, kind: ConditionType, since: str = "2031-05-01T00:00:00Z") -> JobStatus:
+    return replace(status, conditions=(condition(kind, ConditionStatus.False_, since),))
 
 
 def condition(kind: ConditionType, status: ConditionStatus, since: str) -> Condition:
@@ -76,6 +77,14 @@ def test_what_happens_twice_in_an_attempt_has_two_occasions() -> None:
         [first] = happenings(RUNNING, holding(RUNNING, kind, since="2031-05-01T00:00:00Z"))
         [second] = happenings(RUNNING, holding(RUNNING, kind, since="2031-05-01T07:00:00Z"))
         assert first.occasion != second.occasion
+
+
+def test_so_has_a_job_that_its_queue_stops_and_lets_go_again() -> None:
+    kind, times = ConditionType.Admitted, [f"2031-05-01T0{hour}:00:00Z" for hour in range(4)]
+    states = [(holding if let_go else lacking)(RUNNING, kind, since=times[n]) for n, let_go in enumerate((1, 0, 1, 0))]
+    told = [each for before, after in pairwise(states) for each in happenings(before, after)]
+    assert [each.reason for each in told] == ["Queued", "Admitted", "Queued"]
+    assert len({each.occasion for each in told}) == 3
 
 
 def test_the_page_explains_every_event_and_no_other() -> None:

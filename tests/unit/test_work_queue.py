@@ -75,6 +75,18 @@ def test_adding_a_key_at_once_replaces_its_delay(queue: WorkQueue[str], clock: C
     assert queue.get(0) is None
 
 
+def test_delays_that_were_replaced_take_no_room(queue: WorkQueue[str], clock: Clock) -> None:
+    queue.add_after("b", 6 * 3600.0)
+    for _ in range(1000):
+        queue.add_after("a", 6 * 3600.0)
+        queue.add("a")
+        assert queue.get(0) == "a"
+        queue.done("a")
+    assert len(queue._delayed) < 100
+    clock.now = 6 * 3600.0
+    assert [queue.get(0), queue.get(0)] == ["b", None]
+
+
 def test_failures_back_off_exponentially_to_a_limit(queue: WorkQueue[str]) -> None:
     delays = [queue.retry("a") for _ in range(6)]
     limits = [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]

@@ -107,7 +107,7 @@ annotations:
       labels: {severity: warning}
       {{- include "stepstream.annotations" (dict "root" . "alert" "StepstreamStreamsRefused"
             "summary" (printf "Learners of %s refuse simulators" $job)
-            "description" "{{ $value | humanize }} streams were refused in 10 minutes as {{ $labels.reason }}: wrong version, wrong job, or no certificate of this job.") | nindent 6 }}
+            "description" "{{ $value | humanize }} streams were refused in 10 minutes as {{ $labels.reason }}: wrong version, wrong job or environment, an older life, or a broken message.") | nindent 6 }}
 - name: stepstream-operator
   rules:
     - alert: StepstreamOperatorDown
@@ -118,8 +118,10 @@ annotations:
             "summary" "No Stepstream operator acts"
             "description" "For 5 minutes no operator has held the Lease. Training goes on; new jobs, failures and scaling wait.") | nindent 6 }}
     - alert: StepstreamOperatorStuck
+      # Whoever waits for the Lease keeps a queue too, and is not expected to work on it.
       expr: |
         sum by (pod) (stepstream_operator_queue_depth{ {{- $operator -}} }) > 0
+          and sum by (pod) (stepstream_operator_leader{ {{- $operator -}} }) == 1
           and sum by (pod) (rate(stepstream_operator_reconcile_seconds_count{ {{- $operator -}} }[10m])) == 0
       for: 10m
       labels: {severity: critical}

@@ -42,12 +42,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{- /* Reference of the image of a role: (dict "root" $ "role" "operator"). */ -}}
+{{- /* Reference of the image of a role: (dict "root" $ "role" "operator"). A first part with a dot or a colon in it, or
+     localhost, is a registry, as for every container runtime. */ -}}
 {{- define "stepstream.image" -}}
 {{- $images := .root.Values.images -}}
 {{- $image := index $images .role -}}
 {{- $repository := $image.repository -}}
-{{- if $images.registry -}}
+{{- $host := first (splitList "/" $repository) -}}
+{{- $hosted := and (contains "/" $repository) (or (contains "." $host) (contains ":" $host) (eq $host "localhost")) -}}
+{{- if and $images.registry (not $hosted) -}}
 {{- $repository = printf "%s/%s" (trimSuffix "/" $images.registry) $repository -}}
 {{- end -}}
 {{- if $image.digest -}}

@@ -1,6 +1,6 @@
 """How many simulators a job should have, from what its learners and simulators wait for.
 
-    learners starve   (wait for rows above STARVING of their time)    -> a quarter more
+    learners starve   (wait for rows above STARVING of their time)    -> a quarter more, once all asked for are ready
     simulators wait   (wait for actions above IDLE of their time)     -> a tenth fewer
     in between                                                        -> as they are
 
@@ -43,9 +43,9 @@ class Scaling:
     reason: str
 
 
-def decide_simulators(replicas: int, limits: Limits, waiting: Waiting) -> Scaling | None:
-    """The new number and why, or None where it should stay."""
-    if waiting.learner > STARVING and replicas < limits.maximum:
+def decide_simulators(replicas: int, ready: int, limits: Limits, waiting: Waiting) -> Scaling | None:
+    """The new number and why, or None where it should stay: what no node has room for is not asked for again."""
+    if waiting.learner > STARVING and replicas < limits.maximum and ready >= replicas:
         wanted = min(limits.maximum, max(replicas + 1, math.floor(replicas * GROW)))
         return Scaling(replicas=wanted, reason=f"learners wait {waiting.learner:.0%} of their time for simulators")
     if waiting.learner <= STARVING / 2 and waiting.simulator > IDLE and replicas > limits.minimum:

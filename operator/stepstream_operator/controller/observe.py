@@ -85,5 +85,5 @@ def _last_words(pods: Iterable[Pod]) -> Iterator[Mapping[str, Any]]:
     """The last /status of learners that ended well, from their termination messages."""
     for pod in pods:
         if pod.role == LEARNER and pod.termination is not None and pod.termination.exit_code == EXIT_DONE:
-            with suppress(ValueError):  # a learner of an image that writes none, or none of ours
+            with suppress(ValueError, RecursionError):  # a learner of an image that writes none, or none of ours
                 yield json.loads(pod.termination.log)

@@ -31,11 +31,25 @@ from stepstream_operator.settings import OperatorSettings
 
 log = JobLog("operator")
 STOP_SECONDS = 10.0  # within the grace period of a pod
+STUCK_SECONDS = 300.0  # a reconcile makes some ten requests, and each has 15 s
 
 
 def end_process(reason: str) -> None:
     """At once, without tidying up: another process may lead already."""
     os._exit(1)
+
+
+def end_process_on_defects() -> None:
+    """From now on what a thread does not catch is logged and ends the process, for its Deployment to start it again.
+
+    Otherwise the thread alone would be missing: an operator without the reflector of pods looks well and sees none.
+    """
+
+    def tell(_: threading.ExceptHookArgs) -> None:
+        log.exception("thread_died")
+        end_process("a thread died")
+
+    threading.excepthook = tell
 
 
 class Operator:
@@ -102,7 +116,7 @@ class Operator:
 
     def unhealthy(self) -> str | None:
         stuck = self.reconciler.longest_seconds()
-        return None if stuck < 300.0 else f"one reconcile has taken {stuck:.0f} s"
+        return None if stuck < STUCK_SECONDS else f"one reconcile has taken {stuck:.0f} s"
 
     def _begin(self) -> None:
         """Waits for complete stores and for leadership, then lets the workers work."""
@@ -133,7 +147,7 @@ class Operator:
         try:
             again_in_seconds = self.reconciler.reconcile(job)
         except RequestFailed as error:
-            self.metrics.reconcile_errors.labels("temporary").inc()
+            self.metrics.reconcile_errors.labels("temporary" if error.is_temporary else "permanent").inc()
             delay = self.queue.retry(job)
             log.warning("retry", seconds=round(delay, 2), error=str(error))
         except Exception:

@@ -73,7 +73,9 @@ class Reconciler:
         self._metrics, self._settings, self._status_source = metrics, settings, status_source
         self._applier = Applier(client, stores)
         self._writer = StatusWriter(client, stores)
-        self._scaler = SimulatorScaler(client, settings.scaling_rest_seconds)
+        self._scaler = SimulatorScaler(
+            client, rest_seconds=settings.scaling_rest_seconds, poll_seconds=settings.poll_seconds
+        )
         self._creation_failures = CreationFailures(client)
         self._phases: dict[Key, str] = {}
         self._since: dict[Key, float] = {}

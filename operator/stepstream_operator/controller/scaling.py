@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from stepstream_operator.api import TrainingJob
@@ -13,20 +13,30 @@ from stepstream_operator.controller.progress import Report
 from stepstream_operator.runtime.client import Client
 from stepstream_operator.runtime.resources import TRAINING_JOBS, Object
 from stepstream_operator.runtime.store import Key
+from stepstream_operator.status import previous_status
 
 log = JobLog("operator.scaling")
+FRESH_POLLS = 3.0  # of an answer that is acted on: one may be lost and one late
 
 
 class SimulatorScaler:
-    """Thread-safe: one worker at a time has a job. Rests are measured with this process's monotonic clock."""
+    """Thread-safe: one worker at a time has a job. `clock` is this process's monotonic one, as reports have it."""
 
-    def __init__(self, client: Client, rest_seconds: float) -> None:
-        self._client, self._rest_seconds = client, rest_seconds
+    def __init__(
+        self,
+        client: Client,
+        *,
+        rest_seconds: float,
+        poll_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client, self._rest_seconds, self._clock = client, rest_seconds, clock
+        self._fresh_seconds = FRESH_POLLS * poll_seconds
         self._not_before: dict[Key, float] = {}
 
     def scale(self, job: TrainingJob, raw: Object, reports: Iterable[Report]) -> Scaling | None:
         """Writes a new number where one is due and returns it with its reason. Raises RequestFailed."""
-        scaling = self._due(job, tuple(reports))
+        scaling = self._due(job, raw, self._fresh(reports))
         if scaling is None:
             return None
         version = raw["metadata"]["resourceVersion"]
@@ -38,13 +48,18 @@ class SimulatorScaler:
 
     def rests_for(self, job: Key) -> float | None:
         """Seconds until its number may change again; None where nothing is waited for."""
-        remaining = self._not_before.get(job, 0.0) - time.monotonic()
+        remaining = self._not_before.get(job, 0.0) - self._clock()
         return remaining if remaining > 0 else None
 
     def forget(self, job: Key) -> None:
         self._not_before.pop(job, None)
 
-    def _due(self, job: TrainingJob, reports: tuple[Report, ...]) -> Scaling | None:
+    def _fresh(self, reports: Iterable[Report]) -> tuple[Report, ...]:
+        """A learner that hangs starved once, and says nothing of what would help it now."""
+        oldest = self._clock() - self._fresh_seconds
+        return tuple(report for report in reports if report.received >= oldest)
+
+    def _due(self, job: TrainingJob, raw: Object, reports: tuple[Report, ...]) -> Scaling | None:
         simulators = job.spec.simulators
         if simulators.min_replicas is None or simulators.max_replicas is None or job.spec.suspend:
             return None
@@ -54,13 +69,13 @@ class SimulatorScaler:
         if (job.namespace, job.name) not in self._not_before:
             # What was measured before this process began may be what an earlier one acted on already.
             self._rest(job)
-        if time.monotonic() < self._not_before[job.namespace, job.name]:
+        if self._clock() < self._not_before[job.namespace, job.name]:
             return None
         limits = Limits(minimum=simulators.min_replicas, maximum=simulators.max_replicas)
-        return decide_simulators(simulators.replicas, limits, waiting)
+        return decide_simulators(simulators.replicas, previous_status(raw).simulators.ready, limits, waiting)
 
     def _rest(self, job: TrainingJob) -> None:
-        self._not_before[job.namespace, job.name] = time.monotonic() + self._rest_seconds
+        self._not_before[job.namespace, job.name] = self._clock() + self._rest_seconds
 
 
 def measured_waiting(reports: Iterable[Report]) -> Waiting | None:

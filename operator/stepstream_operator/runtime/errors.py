@@ -39,12 +39,15 @@ class ApiError(RequestFailed):
 
     @classmethod
     def from_status(cls, code: int, status: Mapping[str, Any]) -> ApiError:
-        details = status.get("details") or {}
-        causes = tuple(
-            f"{cause['field']}: {cause.get('message', '')}" for cause in details.get("causes") or () if "field" in cause
+        details = status.get("details")
+        causes = details.get("causes") if isinstance(details, Mapping) else None
+        named = tuple(
+            f"{cause['field']}: {cause.get('message', '')}"
+            for cause in (causes if isinstance(causes, list) else ())
+            if isinstance(cause, Mapping) and "field" in cause
         )
         message = str(status.get("message") or "no message")
-        return cls(code=code, reason=str(status.get("reason") or "Unknown"), message=message, causes=causes)
+        return cls(code=code, reason=str(status.get("reason") or "Unknown"), message=message, causes=named)
 
     @property
     def is_temporary(self) -> bool:

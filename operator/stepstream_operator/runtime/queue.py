@@ -61,8 +61,9 @@ class WorkQueue(Generic[Key]):
         self._waiting: OrderedDict[Key, float] = OrderedDict()
         self._in_work: set[Key] = set()
         self._again: set[Key] = set()
-        self._due: dict[Key, float] = {}
+        self._due: dict[Key, tuple[float, int, Key]] = {}
         self._delayed: list[tuple[float, int, Key]] = []
+        """A heap of what is due, by time, and of entries that hold no more: `_due` has those that do."""
         self._sequence = 0
         self._failures: dict[Key, int] = {}
         self._closed = False
@@ -78,12 +79,13 @@ class WorkQueue(Generic[Key]):
             self.add(key)
             return
         with self._condition:
-            due = self._clock() + seconds
-            if self._closed or self._due.get(key, due + 1) <= due:
+            due, known = self._clock() + seconds, self._due.get(key)
+            if self._closed or (known is not None and known[0] <= due):
                 return
-            self._due[key] = due
             self._sequence += 1
-            heapq.heappush(self._delayed, (due, self._sequence, key))
+            entry = self._due[key] = (due, self._sequence, key)
+            heapq.heappush(self._delayed, entry)
+            self._drop_what_holds_no_more()
             self._condition.notify_all()
 
     def retry(self, key: Key) -> float:
@@ -150,9 +152,14 @@ class WorkQueue(Generic[Key]):
     def _move_due(self) -> None:
         now = self._clock()
         while self._delayed and self._delayed[0][0] <= now:
-            due, _, key = heapq.heappop(self._delayed)
-            if self._due.get(key) == due:
-                self._add(key)
+            entry = heapq.heappop(self._delayed)
+            if self._due.get(entry[2]) is entry:
+                self._add(entry[2])
+
+    def _drop_what_holds_no_more(self) -> None:
+        """Once it outweighs the rest: a job looked at every few seconds leaves an entry for a far day each time."""
+        if len(self._delayed) > 2 * len(self._due) + 64:
+            self._delayed = sorted(self._due.values())  # sorted is a heap too
 
     def _patience(self, limit: float | None) -> float | None:
         moments = [moment for moment in (limit, self._delayed[0][0] if self._delayed else None) if moment is not None]

@@ -6,7 +6,8 @@
          │<── back-off ───────┘ reset, half-open, undecodable, 5xx: list again, since anything may have been missed
 
 A half-open connection is noticed by the read timeout: the server sends a bookmark about once a minute, so silence for
-longer means nobody is there.
+longer means nobody is there. Whatever else is raised here is a defect, and ends the thread: a store that nobody keeps
+must end its process too (`end_process_on_defects`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from stepstream_operator.runtime.client import Client
@@ -82,12 +84,13 @@ class Reflector:
         query = {"limit": str(self._settings.page_size)} | self._selector
         while True:
             page = self._client.list_page(self._resource, self._namespace, query)
-            items += [self._kept(item) for item in page.get("items") or ()]
-            metadata = page.get("metadata") or {}
-            if not metadata.get("continue"):
+            with self._reading(page):
+                items += [self._kept(item) for item in page.get("items") or ()]
+                metadata = page.get("metadata") or {}
+                query["continue"] = metadata.get("continue") or ""
+                version = str(metadata.get("resourceVersion") or "")
+            if not query["continue"]:
                 break
-            query["continue"] = metadata["continue"]
-        version = str(metadata.get("resourceVersion") or "")
         if not version.isdecimal():
             raise Unreachable(f"the list of {self._resource.plural} has no resource version")
         self.store.replace(items, int(version), self._namespace)
@@ -116,28 +119,36 @@ class Reflector:
         if not isinstance(item, dict):
             raise Unreachable(f"a watch event of {self._resource.plural} without an object")
         if kind == "ERROR":
-            raise ApiError.from_status(int(item.get("code") or 500), item)
+            code = item.get("code")
+            raise ApiError.from_status(code if isinstance(code, int) else 500, item)
+        with self._reading(item):
+            version = str(version_of(item))
         if kind == "DELETED":
             self.store.discard(self._kept(item))
         elif kind in ("ADDED", "MODIFIED"):
             self.store.put(self._kept(item))
         elif kind != "BOOKMARK":
             raise Unreachable(f"a watch event of unknown type {kind!r}")
-        self._version = str(item["metadata"]["resourceVersion"])
+        self._version = version
 
     def _kept(self, item: Object) -> Object:
         """The part that is stored. Raises Unreachable for what is no API object."""
-        metadata = item.get("metadata")
-        try:
-            assert isinstance(metadata, dict)
+        with self._reading(item):
+            metadata = item["metadata"]
             metadata.pop("managedFields", None)
             version_of(item)
             # The items of a list leave out what the list says once.
             item.setdefault("apiVersion", self._resource.api_version)
             item.setdefault("kind", self._resource.kind)
             return self._keep(item) if metadata["name"] and metadata["uid"] else item
-        except (AssertionError, KeyError, TypeError, ValueError) as error:
-            sample = json.dumps(item, default=str)[:200]
+
+    @contextmanager
+    def _reading(self, answer: object) -> Iterator[None]:
+        """What the server sent is not of the shape agreed on: then there was no usable answer."""
+        try:
+            yield
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            sample = json.dumps(answer, default=str)[:200]
             raise Unreachable(f"not an object of {self._resource.plural}: {sample}") from error
 
     def _forget_version(self, error: RequestFailed) -> None:

@@ -1,5 +1,6 @@
 """How far the job is, from learners' reports; rounded so that it is written only when it says something new."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -9,6 +10,7 @@ from stepstream_operator.api.status_types import CheckpointStatus, Progress
 from stepstream_operator.status.observed import Observed, parse_time
 from stepstream_operator.status.report import LearnerReport
 from stepstream_operator.status.words import decimal, duration, short_count, three_digits, timestamp
+from stepstream_trainer.config.fields import MAX_STEPS
 
 MIN_INTERVAL: Final = timedelta(seconds=15)
 
@@ -42,15 +44,15 @@ def _is_due(previous: Progress | None, now: datetime) -> bool:
 
 def _progress(job: TrainingJob, reports: tuple[LearnerReport, ...]) -> Progress:
     first = reports[0]
-    steps = sum(report.steps for report in reports)
+    steps = _total(report.steps for report in reports)
     rate = sum(report.steps_per_second for report in reports)
     remaining = _remaining_seconds(job.spec.total_steps - steps, rate)
     return Progress(
         steps=steps,
         steps_summary=short_count(steps),
-        frames=sum(report.frames for report in reports),
+        frames=_total(report.frames for report in reports),
         updates=first.updates,
-        steps_per_second=three_digits(rate),
+        steps_per_second=_total([three_digits(rate)]),
         episode_return=None if first.episode_return is None else decimal(first.episode_return),
         policy_lag=None if first.policy_lag is None else decimal(first.policy_lag),
         percent=f"{min(100, 100 * steps // job.spec.total_steps)}%",
@@ -62,7 +64,12 @@ def _progress(job: TrainingJob, reports: tuple[LearnerReport, ...]) -> Progress:
 def _remaining_seconds(steps: int, rate: float) -> int | None:
     if rate <= 0:
         return None
-    return max(0, three_digits(steps / rate))
+    return max(0, three_digits(min(steps / rate, MAX_STEPS)))
+
+
+def _total(counts: Iterable[int]) -> int:
+    """Their sum, or the largest count that a status can hold."""
+    return min(sum(counts), MAX_STEPS)
 
 
 def _seconds(time: str | None) -> str | None:

@@ -20,7 +20,9 @@ def short_count(number: int) -> str:
 
 
 def decimal(number: float) -> str:
-    """18.34 -> 18.3, 20.0 -> 20."""
+    """18.34 -> 18.3, 20.0 -> 20; what is out of all proportion as 1e+40."""
+    if abs(number) >= 1e15:
+        return f"{number:.3g}"
     text = f"{number:.1f}"
     return text.removesuffix(".0") if text != "-0.0" else "0"
 

@@ -22,6 +22,9 @@ T = TypeVar("T")
 QUANTITY_PATTERN: Final = r"^(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
 """Quantities as Kubernetes writes them, without a sign: no resource is negative."""
 
+MAX_NESTING: Final = 64
+"""Levels of a free-form field: far more than a pod has, far fewer than recursion bears."""
+
 _INVALID: Final = object()
 
 
@@ -269,15 +272,17 @@ def _quoted(rules: FieldRules, given: object) -> str:
     return f'write "{text}"' if not rules.pattern or re.fullmatch(rules.pattern, text) else ""
 
 
-def _not_json(value: Any, path: str) -> typing.Iterator[FieldError]:
-    if isinstance(value, Mapping):
+def _not_json(value: Any, path: str, depth: int = 1) -> typing.Iterator[FieldError]:
+    if depth > MAX_NESTING:
+        yield FieldError(path=path, problem=f"must be nested at most {MAX_NESTING} levels deep")
+    elif isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):
                 yield FieldError(path=path, value=key, problem="names must be strings")
-            yield from _not_json(item, _join(path, key))
+            yield from _not_json(item, _join(path, key), depth + 1)
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
-            yield from _not_json(item, f"{path}[{index}]")
+            yield from _not_json(item, f"{path}[{index}]", depth + 1)
     elif isinstance(value, float) and not math.isfinite(value):
         yield FieldError(path=path, value=str(value), problem="must be a finite number")
     elif not isinstance(value, (str, int, float, types.NoneType)):
