@@ -1,7 +1,7 @@
 """What to do so that a job's children become what they should be. Pure; the controller carries it out in order.
 
-Names are deterministic, so a child is found by kind and name; that it is this job's is told by its owner's UID. A
-child that is being deleted is waited for. Learners of another attempt are deleted with their pods before the new ones
+Names are deterministic, so a child is found by kind and name; that it is this job's is told by its owner's UID, and
+while one is not, nothing more is started. A child that is being deleted is waited for. Learners of another attempt are deleted with their pods before the new ones
 are made, so never two sets of learners are alive.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from stepstream_operator.api import CleanupPolicy, TrainingJob
-from stepstream_operator.children.manifest import Manifest
+from stepstream_operator.children.manifest import Manifest, clash, is_owned
 from stepstream_operator.children.names import ATTEMPT_LABEL, SIMULATOR
 from stepstream_operator.drift import covers
 from stepstream_operator.status.observed import Pod, observed_learner_job
@@ -67,26 +67,28 @@ class Plan:
 def plan(job: TrainingJob, desired: Sequence[Manifest], observed: Iterable[Mapping[str, Any]], gates: Gates) -> Plan:
     """The way from `observed` (raw children of the job) to `desired`."""
     existing = {_key(child): child for child in observed}
-    creates, patches, deletes, problems = [], [], [], []
+    foreign = _foreign(job, desired, existing)
+    if foreign:  # what starts would mount another's files, or take another's place
+        gates = Gates(learners=False, simulators=False)
+    creates, patches, deletes = [], [], []
     for child in desired:
         found = existing.pop(_key(child), None)
         if found is None:
             creates += [child] if _may_start(child, 0, gates) else []
-        elif not _is_owned(found, job):
-            problems.append(f"{child['kind']} {child['metadata']['name']} exists already and is not this job's")
-        elif _is_going(found):
+        elif found in foreign or _is_going(found):
             continue
         elif _is_of_another_attempt(found, child):
             deletes.append(deletion(found))
         elif (patch := _patch(child, found, gates)) is not None:
             patches.append(patch)
     deletes += [deletion(child) for child in existing.values() if _is_superfluous(child, job)]
-    return Plan(creates=tuple(creates), patches=tuple(patches), deletes=tuple(deletes), problems=tuple(problems))
+    problems = tuple(clash(found) for found in foreign)
+    return Plan(creates=tuple(creates), patches=tuple(patches), deletes=tuple(deletes), problems=problems)
 
 
 def plan_finished(job: TrainingJob, observed: Iterable[Mapping[str, Any]]) -> Plan:
     """What to remove of a finished job. Learners that still run (a deadline ended the job) are stopped in any case."""
-    ours = [child for child in observed if _is_owned(child, job) and not _is_going(child)]
+    ours = [child for child in observed if is_owned(child, job) and not _is_going(child)]
     return Plan(deletes=tuple(deletion(child) for child in ours if _ends_with_job(child, job.spec.cleanup_policy)))
 
 
@@ -118,8 +120,11 @@ def _key(child: Mapping[str, Any]) -> Key:
     return child["kind"], child["metadata"]["name"]
 
 
-def _is_owned(child: Mapping[str, Any], job: TrainingJob) -> bool:
-    return any(owner.get("uid") == job.metadata.uid for owner in child["metadata"].get("ownerReferences", ()))
+def _foreign(
+    job: TrainingJob, desired: Iterable[Manifest], existing: Mapping[Key, Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    found = (existing.get(_key(child)) for child in desired)
+    return [child for child in found if child is not None and not is_owned(child, job)]
 
 
 def _is_going(child: Mapping[str, Any]) -> bool:
@@ -127,7 +132,7 @@ def _is_going(child: Mapping[str, Any]) -> bool:
 
 
 def _is_superfluous(child: Mapping[str, Any], job: TrainingJob) -> bool:
-    return child["kind"] not in _UNPRUNED and _is_owned(child, job) and not _is_going(child)
+    return child["kind"] not in _UNPRUNED and is_owned(child, job) and not _is_going(child)
 
 
 def _is_of_another_attempt(found: Mapping[str, Any], child: Manifest) -> bool:

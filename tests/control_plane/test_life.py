@@ -187,6 +187,24 @@ def test_deleting_a_job_leaves_nothing_behind(cluster: Cluster) -> None:
     eventually(lambda: not any(cluster.all(kind) for kind in kinds), timeout_seconds=60, what="nothing is left")
 
 
+def test_a_job_made_again_under_the_name_of_one_that_failed_begins_anew(cluster: Cluster) -> None:
+    run(cluster)
+    cluster.end_learners(78, "environment.id: no such environment")
+    cluster.reaches("Failed")
+    first = (cluster.learner_job() or {})["metadata"]["uid"]
+    cluster.hold(JOBS, "pong-learner")
+    cluster.admin.delete(TRAINING_JOBS, cluster.namespace, "pong")
+    eventually(lambda: cluster.job() is None, timeout_seconds=60, what="the first job is gone")
+    cluster.submit(manifest())
+    what = "Job pong-learner of an earlier job of this name is not gone yet"
+    eventually(lambda: what in cluster.status().message, timeout_seconds=60, what=what)
+    assert (cluster.status().attempt, cluster.status().failure) == (1, None)
+    assert (cluster.learner_job() or {})["metadata"]["uid"] == first
+    cluster.release(JOBS, "pong-learner")
+    cluster.reaches("Running")
+    assert (cluster.status().attempt, cluster.status().restarts) == (1, 0)
+
+
 def test_a_finished_job_is_deleted_after_its_time(cluster: Cluster) -> None:
     run(cluster, ttlSecondsAfterFinished=1)
     cluster.end_learners(0)

@@ -117,10 +117,21 @@ def test_certificates_and_claims_are_never_deleted_for_not_being_desired(kind: s
 
 def test_an_object_of_somebody_else_under_a_childs_name_is_not_touched_but_told() -> None:
     foreign = existing(make_job())
-    found(foreign, "ConfigMap")["metadata"]["ownerReferences"][0]["uid"] = "other"
+    del found(foreign, "ConfigMap")["metadata"]["ownerReferences"]
     step = planned(make_job(), foreign)
     assert step.is_empty
-    assert step.problems == ("ConfigMap pong-config exists already and is not this job's",)
+    told = "ConfigMap pong-config exists already and is not this job's: delete it, or give the job another name"
+    assert step.problems == (told,)
+
+
+@pytest.mark.parametrize("kind", ["ConfigMap", "Service", "Job", "Deployment"])
+def test_nothing_is_started_beside_what_an_earlier_job_of_the_name_left(kind: str) -> None:
+    job = make_job(uid="of-the-second")
+    left = found(existing(make_job()), kind)
+    step = planned(job, [left])
+    assert not {"Job", "Deployment"} & set(kinds(step.creates))
+    assert step.deletes == step.patches == ()
+    assert step.problems == (f"{kind} {left['metadata']['name']} of an earlier job of this name is not gone yet",)
 
 
 def ended(job: TrainingJob, kind: str = "Complete") -> list[Manifest]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from stepstream_operator.api import TrainingJob
 from stepstream_operator.children import Manifest
+from stepstream_operator.children.manifest import clash, is_of_a_job, is_owned
 from stepstream_operator.controller.job_log import JobLog
 from stepstream_operator.controller.watched import RESOURCE_OF_KIND, Stores
 from stepstream_operator.plan import Deletion, Plan
@@ -69,8 +70,8 @@ class Applier:
         """The store knows none of that name; the server is asked too, lest an object of somebody else be taken over."""
         metadata = child["metadata"]
         found = self._client.get(RESOURCE_OF_KIND[child["kind"]], metadata["namespace"], metadata["name"])
-        if found is not None and not _is_owned(found, job):
-            _explain(child, found)
+        if found is not None and not is_owned(found, job):
+            raise _in_the_way(found)
         if found is None or found["kind"] != "Job":
             self.apply(job, child)
         else:
@@ -88,13 +89,6 @@ class Applier:
             raise Refused(f"{name} is refused: {error.message}") from error
 
 
-def _is_owned(found: Object, job: TrainingJob) -> bool:
-    return any(owner.get("uid") == job.metadata.uid for owner in found["metadata"].get("ownerReferences") or ())
-
-
-def _explain(child: Manifest, found: Object) -> None:
-    """Raises for an object that is not this job's: an earlier job's is about to be collected, another's stays."""
-    name = f"{child['kind']} {child['metadata']['name']}"
-    if (found["metadata"].get("labels") or {}).items() >= child["metadata"]["labels"].items():
-        raise NotYet(f"{name} of an earlier job of this name is not gone yet")
-    raise Refused(f"{name} exists already and is not this job's: delete it, or give the job another name")
+def _in_the_way(found: Object) -> NotYet | Refused:
+    """The error for an object that is not this job's: an earlier job's is about to be collected, another's stays."""
+    return NotYet(clash(found)) if is_of_a_job(found) else Refused(clash(found))

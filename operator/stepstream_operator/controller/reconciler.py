@@ -75,6 +75,7 @@ class Reconciler:
         self._writer = StatusWriter(client, stores)
         self._scaler = SimulatorScaler(client, settings.scaling_rest_seconds)
         self._creation_failures = CreationFailures(client)
+        self._uids: dict[Key, str] = {}
         self._phases: dict[Key, str] = {}
         self._since: dict[Key, float] = {}
 
@@ -111,9 +112,10 @@ class Reconciler:
         return self._bring_about(key, job, raw)
 
     def _bring_about(self, key: Key, job: TrainingJob, raw: Object) -> float | None:
+        self._meet(key, job)
         now = self._client.clock.now()
         before = previous_status(raw)
-        observed = observe(self._stores, key, before, self._poller.latest(key))
+        observed = observe(self._stores, job, before, self._poller.latest(key))
         decided = derive_status(job, observed, now)
         confirmed = life_differs(raw.get("status") or {}, decided)
         if confirmed:
@@ -123,13 +125,13 @@ class Reconciler:
         problems = self._act(key, job, raw, observed, now, gates, confirmed=confirmed)
         raw = self._stores[TRAINING_JOBS].get(key) or raw
         observed = replace(
-            observe(self._stores, key, previous_status(raw), self._poller.latest(key)), problems=problems
+            observe(self._stores, job, previous_status(raw), self._poller.latest(key)), problems=problems
         )
         status = derive_status(job, observed, now)
         if not life_differs(raw.get("status") or {}, status):
             # Otherwise something ended while we acted: the next reconcile, already queued by it, writes that first.
             raw = self._write(key, raw, status)
-        self._follow(key, raw)
+        self._follow(key, job, previous_status(raw))
         return self._look_again(job, replace(observed, previous=previous_status(raw)), now)
 
     def _act(
@@ -175,7 +177,7 @@ class Reconciler:
         self._prepare_learners(key, job, todo, desired, attempt, now)
         self._applier.carry_out(job, todo)
         self._applier.delete(job, simulators_to_replace(observed.pods, job.namespace))
-        said = self._creation_failures.sentence(key, observe(self._stores, key, observed.previous, ()))
+        said = self._creation_failures.sentence(key, observe(self._stores, job, observed.previous, ()))
         return (*todo.problems, *([said] if said else []))
 
     def _prepare_learners(
@@ -227,10 +229,9 @@ class Reconciler:
             note = "; ".join(str(error) for error in errors.errors)
             self._events.tell(raw, Happening(reason="Invalid", note=note, warning=True))
 
-    def _follow(self, key: Key, raw: Object) -> None:
-        status = previous_status(raw)
+    def _follow(self, key: Key, job: TrainingJob, status: JobStatus) -> None:
         running = not status.finished and not status.holds(ConditionType.Suspended)
-        found = targets(self._stores, key, status.attempt, self._status_source) if running else ()
+        found = targets(self._stores, job, status.attempt, self._status_source) if running else ()
         self._poller.follow(key, found)
 
     def _look_again(self, job: TrainingJob, observed: Observed, now: datetime) -> float | None:
@@ -256,8 +257,15 @@ class Reconciler:
             self._phases[key] = status.phase.value
             self._publish_phases()
 
+    def _meet(self, key: Key, job: TrainingJob) -> None:
+        """Under a name there may be another job than last time, and nobody saw the first one go."""
+        if self._uids.get(key, job.metadata.uid) != job.metadata.uid:
+            self._forget(key)
+        self._uids[key] = job.metadata.uid
+
     def _forget(self, key: Key) -> None:
         """Nothing of a job outlives it here, series of metrics included."""
+        self._uids.pop(key, None)
         self._poller.follow(key, ())
         self._scaler.forget(key)
         self._creation_failures.forget(key)
