@@ -73,6 +73,12 @@ def test_a_learner_that_was_ready_and_is_not_is_lost_until_it_is_back() -> None:
     assert reason(derived(previous=derived()), ConditionType.Ready) == "LearnersStarting"
 
 
+def test_a_learner_that_is_drained_is_ready_no_more() -> None:
+    drained = derived(previous=running(), learner_job=learner_job(), pods=(ready_learner(deleting=True),))
+    assert (drained.phase, drained.learners.summary) == (Phase.Pending, "0/1")
+    assert reason(drained, ConditionType.Ready) == "LearnersLost"
+
+
 def test_a_transition_time_changes_with_the_status_only() -> None:
     first = running()
     second = derived(seconds=60, previous=first, learner_job=learner_job(), pods=(ready_learner(),))
