@@ -1,8 +1,8 @@
 """What to do so that a job's children become what they should be. Pure; the controller carries it out in order.
 
 Names are deterministic, so a child is found by kind and name; that it is this job's is told by its owner's UID, and
-while one is not, nothing more is started. A child that is being deleted is waited for. Learners of another attempt are deleted with their pods before the new ones
-are made, so never two sets of learners are alive.
+while one is not, nothing more is started. A child that is being deleted is waited for. Learners of another attempt are
+deleted with their pods before the new ones are made, so never two sets of learners are alive.
 """
 
 import copy
@@ -41,7 +41,8 @@ class Deletion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gates:
-    """What may start: learners not before their back-off is over, simulators not before learners accept streams."""
+    """What may start: learners not before their back-off is over and earlier ones are gone, simulators not before
+    learners accept streams."""
 
     learners: bool = True
     simulators: bool = True
@@ -101,6 +102,15 @@ def simulators_to_replace(pods: Iterable[Pod], namespace: str) -> tuple[Deletion
         Deletion(api_version="v1", kind="Pod", namespace=namespace, name=pod.name, uid=pod.uid)
         for pod in pods
         if pod.role == SIMULATOR and pod.waiting == CRASH_LOOP and not pod.deleting and _did_work(pod)
+    )
+
+
+def orphans_to_remove(strays: Iterable[Pod], namespace: str) -> tuple[Deletion, ...]:
+    """Learners that nothing will ever end: their Job was deleted without them (`--cascade=orphan`)."""
+    return tuple(
+        Deletion(api_version="v1", kind="Pod", namespace=namespace, name=pod.name, uid=pod.uid)
+        for pod in strays
+        if not pod.controller and not pod.deleting
     )
 
 

@@ -179,6 +179,31 @@ def test_a_learners_job_that_somebody_deleted_comes_back_in_the_same_attempt(clu
     assert (cluster.status().attempt, len(cluster.pods("learner"))) == (1, 1)
 
 
+def test_no_learners_start_while_those_of_a_deleted_job_still_write_their_checkpoint(cluster: Cluster) -> None:
+    run(cluster)
+    leaving = cluster.pods("learner")[0]["metadata"]["name"]
+    cluster.hold(PODS, leaving)
+    cluster.admin.delete(JOBS, cluster.namespace, "pong-learner")
+    what = "waiting for 1 earlier learner to leave"
+    eventually(lambda: cluster.status().message == what, timeout_seconds=60, what=what)
+    assert cluster.learner_job() is None
+    cluster.release(PODS, leaving)
+    cluster.reaches("Running")
+    assert (cluster.status().attempt, len(cluster.pods("learner"))) == (1, 1)
+
+
+def test_learners_whose_job_was_deleted_without_them_make_way_for_the_next(cluster: Cluster) -> None:
+    run(cluster)
+    first = uids(cluster.pods("learner"))
+    cluster.admin.delete(JOBS, cluster.namespace, "pong-learner", propagation="Orphan")
+    eventually(
+        lambda: len(cluster.pods("learner")) == 1 and not first & uids(cluster.pods("learner")),
+        timeout_seconds=60,
+        what="one new learner, and the old one gone",
+    )
+    cluster.reaches("Running")
+
+
 def test_deleting_a_job_leaves_nothing_behind(cluster: Cluster) -> None:
     run(cluster)
     simulators(cluster, 2)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from stepstream_operator.api import TrainingJob
 from stepstream_operator.api.status_types import JobStatus
 from stepstream_operator.children import LEARNER, Manifest, cluster_placement, desired_children, workload
@@ -35,6 +37,11 @@ def pod_of(job: TrainingJob, role: str = LEARNER, **labels: str) -> dict[str, An
     return {"kind": PODS.kind, "metadata": metadata, "spec": template["spec"], "status": {"phase": "Running"}}
 
 
+def owned(pod: dict[str, Any], controller: str) -> dict[str, Any]:
+    pod["metadata"]["ownerReferences"] = [{"uid": controller, "controller": True}]
+    return pod
+
+
 def seen(stores: Stores, job: TrainingJob) -> Observed:
     return observe(stores, job, JobStatus(attempt=1), ())
 
@@ -55,3 +62,17 @@ def test_only_a_jobs_own_learners_are_asked_for_their_progress() -> None:
     stores = stores_with(pod_of(FIRST))
     assert [target.address for target in targets(stores, FIRST, 1, lambda pod: "there:1")] == ["there:1"]
     assert targets(stores, SECOND, 1, lambda pod: "there:1") == ()
+
+
+def test_the_learners_of_the_job_that_is_there_are_no_strays() -> None:
+    learner_job = workload(children(FIRST), LEARNER)
+    assert seen(stores_with(learner_job, owned(pod_of(FIRST), "uid-1")), FIRST).strays == ()
+
+
+@pytest.mark.parametrize("job", [FIRST, SECOND], ids=["its own", "an earlier job's"])
+@pytest.mark.parametrize("controller", ["a Job that is gone", ""])
+def test_learners_of_any_other_job_are_until_they_have_ended(job: TrainingJob, controller: str) -> None:
+    pod = owned(pod_of(FIRST), controller)
+    assert [stray.uid for stray in seen(stores_with(pod), job).strays] == ["uid-1"]
+    ended = pod | {"status": {"phase": "Succeeded"}}
+    assert seen(stores_with(ended), job).strays == ()

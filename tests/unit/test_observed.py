@@ -57,6 +57,13 @@ END = Termination(exit_code=1, reason="Error", log="log", finished_at=datetime(2
         ),
         ({"metadata": {"name": "p", "uid": "u", "labels": LABELS, "deletionTimestamp": "x"}}, pod(deleting=True)),
         ({"metadata": {"name": "p"}}, Pod(name="p", role="")),
+        (
+            {
+                "metadata": {"name": "p", "ownerReferences": [{"uid": "a"}, {"uid": "b", "controller": True}]},
+                "status": {"phase": "Failed"},
+            },
+            Pod(name="p", role="", controller="b", ended=True),
+        ),
     ],
 )
 def test_a_pod(raw: dict[str, Any], seen: Pod) -> None:

@@ -7,9 +7,9 @@ import pytest
 
 from stepstream_operator.api import TrainingJob
 from stepstream_operator.children import Manifest, cluster_placement, desired_children
-from stepstream_operator.plan import Gates, Plan, plan, plan_finished, simulators_to_replace
+from stepstream_operator.plan import Gates, Plan, orphans_to_remove, plan, plan_finished, simulators_to_replace
 from stepstream_operator.status import Pod, Termination
-from tests.support.jobs import UID, later, make_job, simulator_pod
+from tests.support.jobs import UID, later, learner_pod, make_job, simulator_pod
 
 NOTHING_STARTS = Gates(learners=False, simulators=False)
 
@@ -175,3 +175,8 @@ def test_a_simulator_that_did_work_is_replaced_at_once_and_one_that_cannot_start
     pod: Pod, replaced: bool
 ) -> None:
     assert bool(simulators_to_replace([pod], "games")) == replaced
+
+
+def test_learners_that_nothing_would_ever_end_are_deleted_and_those_of_a_job_or_on_their_way_are_not() -> None:
+    strays = [learner_pod(uid="lost"), learner_pod(controller="j1"), learner_pod(deleting=True)]
+    assert [deletion.uid for deletion in orphans_to_remove(strays, "games")] == ["lost"]

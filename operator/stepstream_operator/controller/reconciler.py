@@ -31,7 +31,7 @@ from stepstream_operator.controller.status_writer import StatusWriter, life_diff
 from stepstream_operator.controller.transitions import happenings
 from stepstream_operator.controller.watched import Stores
 from stepstream_operator.metrics import OperatorMetrics
-from stepstream_operator.plan import Gates, Plan, plan, plan_finished, simulators_to_replace
+from stepstream_operator.plan import Gates, Plan, orphans_to_remove, plan, plan_finished, simulators_to_replace
 from stepstream_operator.runtime.client import Client
 from stepstream_operator.runtime.resources import SECRETS, TRAINING_JOBS, Object
 from stepstream_operator.runtime.store import Key
@@ -121,7 +121,7 @@ class Reconciler:
         if confirmed:
             raw = self._write(key, raw, decided)
             observed = replace(observed, previous=previous_status(raw))
-        gates = _gates(observed.previous, decided, now)
+        gates = _gates(observed, decided, now)
         problems = self._act(key, job, raw, observed, now, gates, confirmed=confirmed)
         raw = self._stores[TRAINING_JOBS].get(key) or raw
         observed = replace(
@@ -147,6 +147,7 @@ class Reconciler:
     ) -> tuple[str, ...]:
         """Does what is to be done now; returns sentences about what could not be."""
         try:
+            self._applier.delete(job, orphans_to_remove(observed.strays, job.namespace))
             if observed.previous.finished:
                 self._tidy_up(key, job, raw, now)
                 return ()
@@ -279,11 +280,12 @@ class Reconciler:
             self._metrics.jobs.labels(phase).set(count)
 
 
-def _gates(written: JobStatus, decided: Object, now: datetime) -> Gates:
-    """Learners start when their back-off is over, simulators when all learners are ready: they accept streams then."""
-    due = learners_due(written)
+def _gates(observed: Observed, decided: Object, now: datetime) -> Gates:
+    """Learners start when their back-off is over and no others are left that write to the same run directory;
+    simulators when all learners are ready: they accept streams then."""
+    due = learners_due(observed.previous)
     ready = any(each["type"] == ConditionType.Ready and each["status"] == "True" for each in decided["conditions"])
-    return Gates(learners=due is None or now >= due, simulators=ready)
+    return Gates(learners=(due is None or now >= due) and not observed.strays, simulators=ready)
 
 
 def _touches_learners(todo: Plan) -> bool:

@@ -27,12 +27,18 @@ class Termination:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pod:
-    """A pod of the job. `waiting` is why its container does not run, such as ImagePullBackOff."""
+    """A pod of the job. `waiting` is why its container does not run, such as ImagePullBackOff.
+
+    `controller` is the UID of the Job or ReplicaSet that looks after it, if any. `ended` says that nothing runs in it
+    any more, and never will.
+    """
 
     name: str
     role: str
     uid: str = ""
+    controller: str = ""
     attempt: int = 0
+    ended: bool = False
     ready: bool = False
     running: bool = False
     deleting: bool = False
@@ -70,14 +76,17 @@ class SimulatorSet:
 class Observed:
     """Everything that a status is derived from, beside the job and the time.
 
-    `previous` is the status as last written. `reports` are fresh answers of learners' /status, rank 0 first. `problems`
-    are sentences about what could not be done for the job: a quota, a refusal of the API server.
+    `previous` is the status as last written. `strays` are learners that may still run though no Job of this job looks
+    after them: a deleted Job's, which write their checkpoint, or an earlier job's of the same name. `reports` are fresh
+    answers of learners' /status, rank 0 first. `problems` are sentences about what could not be done for the job: a
+    quota, a refusal of the API server.
     """
 
     previous: JobStatus = field(default_factory=JobStatus)
     learner_job: LearnerJob | None = None
     simulator_set: SimulatorSet | None = None
     pods: tuple[Pod, ...] = ()
+    strays: tuple[Pod, ...] = ()
     reports: tuple[LearnerReport, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -95,8 +104,10 @@ def observed_pod(raw: Mapping[str, Any]) -> Pod:
     return Pod(
         name=metadata["name"],
         uid=metadata.get("uid", ""),
+        controller=_controller(metadata),
         role=labels.get(ROLE_LABEL, ""),
         attempt=_attempt(labels),
+        ended=status.get("phase") in ("Succeeded", "Failed"),
         ready=_condition(status, "Ready").get("status") == "True",
         running="running" in state,
         deleting="deletionTimestamp" in metadata,
@@ -141,6 +152,11 @@ def _own_container(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     containers = raw.get("spec", {}).get("containers", [])
     own = containers[0]["name"] if containers else ""
     return next((status for status in statuses if status["name"] == own), {})
+
+
+def _controller(metadata: Mapping[str, Any]) -> str:
+    owners: Iterable[Mapping[str, Any]] = metadata.get("ownerReferences") or ()
+    return next((owner["uid"] for owner in owners if owner.get("controller")), "")
 
 
 def _attempt(labels: Mapping[str, str]) -> int:

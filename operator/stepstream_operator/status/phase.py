@@ -87,6 +87,8 @@ def _state(job: TrainingJob, observed: Observed, life: Life) -> str:
     wanted = job.spec.learners.replicas
     if learners_ready(job, observed, life):
         return next((report.message for report in observed.reports if report.message), "training")
+    if observed.strays:
+        return f"waiting for {counted(len(observed.strays), 'earlier learner')} to leave"
     failure = life.failure
     if failure is not None and failure.attempt == life.attempt - 1:
         return f"{failure.message}; restart {life.restarts} of {job.spec.backoff_limit} (spec.backoffLimit)"
