@@ -21,7 +21,7 @@ Key = tuple[str, str]
 """Kind and name."""
 
 _UNPRUNED: Final = ("Secret", "PersistentVolumeClaim")
-"""Never deleted for not being desired: the controller makes the one, and the other may hold the only checkpoints."""
+"""Never deleted for not being desired: they serve again after a resume, and a claim may hold the only checkpoints."""
 
 _KILLED: Final = (137, 143)
 _MIN_LIFE_SECONDS: Final = 10.0
@@ -50,7 +50,7 @@ class Gates:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """Deletions first, then `creates`, then `patches`; the latter two by server-side apply.
+    """Deletions first, then `patches`, so that what starts finds files as they should be, then `creates`.
 
     `problems` are sentences for the job's status: what stands in the way.
     """

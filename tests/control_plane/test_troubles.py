@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
 
 from stepstream_operator.api.status_types import ConditionType, Phase
-from stepstream_operator.runtime.resources import CONFIG_MAPS, JOBS, PODS, Object, Resource
+from stepstream_operator.runtime.resources import CONFIG_MAPS, JOBS, PODS, SECRETS, Object, Resource
 from tests.support.daemons import eventually
 from tests.support.running_operator import Cluster, manifest
 
@@ -59,6 +60,17 @@ def test_an_object_of_that_name_that_is_not_the_jobs_is_left_alone(cluster: Clus
     eventually(lambda: "is not this job's" in cluster.status().message, timeout_seconds=60, what="the clash is told")
     held = cluster.admin.get(CONFIG_MAPS, cluster.namespace, "pong-config") or {}
     assert (held["data"], "ownerReferences" in held["metadata"]) == ({"mine": "yes"}, False)
+
+
+def test_a_secret_of_that_name_that_is_not_the_jobs_is_left_alone(cluster: Cluster) -> None:
+    mine = base64.b64encode(b"mine").decode()
+    foreign = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pong-tls"}, "data": {"tls.key": mine}}
+    cluster.admin.create(SECRETS, cluster.namespace, foreign)
+    cluster.submit(manifest())
+    eventually(lambda: "is not this job's" in cluster.status().message, timeout_seconds=60, what="the clash is told")
+    held = cluster.admin.get(SECRETS, cluster.namespace, "pong-tls") or {}
+    assert (held["data"], "ownerReferences" in held["metadata"]) == ({"tls.key": mine}, False)
+    assert cluster.all(JOBS) == []
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from stepstream_operator.controller.job_log import JobLog
 from stepstream_operator.controller.observe import observe, targets
 from stepstream_operator.controller.progress import ProgressPoller, StatusSource
 from stepstream_operator.controller.scaling import SimulatorScaler
-from stepstream_operator.controller.secret import secret_to_apply
+from stepstream_operator.controller.secret import desired_secret
 from stepstream_operator.controller.status_writer import StatusWriter, life_differs
 from stepstream_operator.controller.transitions import happenings
 from stepstream_operator.controller.watched import Stores
@@ -171,25 +171,25 @@ class Reconciler:
         placement = cluster_placement(job, tls=self._settings.tls, images=self._settings.images)
         attempt = observed.previous.attempt
         # A job that is created suspended has no attempt yet, and desires no learners that would need one.
-        desired = desired_children(job, max(1, attempt), placement)
+        desired = [*self._certificates(job, attempt, now), *desired_children(job, max(1, attempt), placement)]
         todo = plan(job, desired, self._stores.children(key), gates)
         if not confirmed and _touches_learners(todo):
             self._writer.confirm(raw)
-        self._prepare_learners(key, job, todo, desired, attempt, now)
+        self._check_simulators(job, todo, desired)
         self._applier.carry_out(job, todo)
         self._applier.delete(job, simulators_to_replace(observed.pods, job.namespace))
         said = self._creation_failures.sentence(key, observe(self._stores, job, observed.previous, ()))
         return (*todo.problems, *([said] if said else []))
 
-    def _prepare_learners(
-        self, key: Key, job: TrainingJob, todo: Plan, desired: list[Manifest], attempt: int, now: datetime
-    ) -> None:
-        """Before learners start: their certificates, and the server's word that simulators could follow."""
-        if self._settings.tls and not job.spec.suspend:
-            found = self._stores[SECRETS].get((job.namespace, tls_secret_name(job.name)))
-            secret = secret_to_apply(job, attempt, found, now)
-            if secret is not None:
-                self._applier.apply(job, secret)
+    def _certificates(self, job: TrainingJob, attempt: int, now: datetime) -> list[Manifest]:
+        """First of all children: pods mount them. A suspended job has no pods, and an attempt of its own ahead."""
+        if not self._settings.tls or job.spec.suspend:
+            return []
+        found = self._stores[SECRETS].get((job.namespace, tls_secret_name(job.name)))
+        return [desired_secret(job, attempt, found, now)]
+
+    def _check_simulators(self, job: TrainingJob, todo: Plan, desired: list[Manifest]) -> None:
+        """Before learners start: the server's word that simulators could follow."""
         if any(child["kind"] == "Job" for child in todo.creates):
             for child in desired:
                 if child["kind"] == "Deployment":
