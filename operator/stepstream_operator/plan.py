@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from stepstream_operator.api import CleanupPolicy, TrainingJob
 from stepstream_operator.children.manifest import Manifest, clash, is_owned
-from stepstream_operator.children.names import ATTEMPT_LABEL, SIMULATOR
+from stepstream_operator.children.names import ATTEMPT_LABEL, QUEUE_LABELS, SIMULATOR
+from stepstream_operator.children.stamp import STAMP, stamped
 from stepstream_operator.drift import covers
 from stepstream_operator.status.observed import Pod, observed_learner_job
 from stepstream_operator.status.troubles import CRASH_LOOP
@@ -22,6 +23,8 @@ Key = tuple[str, str]
 
 _UNPRUNED: Final = ("Secret", "PersistentVolumeClaim")
 """Never deleted for not being desired: they serve again after a resume, and a claim may hold the only checkpoints."""
+
+STARTS_PODS: Final = ("Job", "Deployment")
 
 _KILLED: Final = (137, 143)
 _MIN_LIFE_SECONDS: Final = 10.0
@@ -167,15 +170,46 @@ def _patch(child: Manifest, found: Mapping[str, Any], gates: Gates) -> Manifest 
 
 
 def _as_far_as_mutable(child: Manifest, found: Mapping[str, Any]) -> Manifest:
-    """A Job's template never changes in its life (nor is its `suspend` ours: a queue turns it), nor does a claim."""
+    """A claim never changes, nor does a Job's template in its life, nor the queue of what runs."""
     wanted = copy.deepcopy(child)
     if child["kind"] == "PersistentVolumeClaim":
         wanted["spec"] = copy.deepcopy(found["spec"])
     if child["kind"] == "Job":
         wanted["spec"]["template"] = copy.deepcopy(found["spec"]["template"])
-        if "suspend" in wanted["spec"]:
-            wanted["spec"]["suspend"] = found["spec"].get("suspend", False)
-    return wanted
+        _leave_suspend_to_the_queue(wanted, found)
+    if child["kind"] in STARTS_PODS and _runs(found):
+        _keep_queue(wanted, found)
+    return stamped(wanted) if STAMP in wanted["metadata"].get("annotations", {}) else wanted
+
+
+def _runs(found: Mapping[str, Any]) -> bool:
+    spec = found["spec"]
+    return not spec.get("suspend") if found["kind"] == "Job" else bool(spec.get("replicas", 1) > 0)
+
+
+def _leave_suspend_to_the_queue(wanted: Manifest, found: Mapping[str, Any]) -> None:
+    """A queue turns it. Where we take the Job out of its queue, nobody else would let it start."""
+    if "suspend" in wanted["spec"]:
+        wanted["spec"]["suspend"] = found["spec"].get("suspend", False)
+    elif _queue(found) and _stamp(found) != _stamp(wanted):
+        wanted["spec"]["suspend"] = False
+
+
+def _keep_queue(wanted: Manifest, found: Mapping[str, Any]) -> None:
+    """Queues admit what is to start; what runs cannot be given to another, or be taken out."""
+    labels = wanted["metadata"]["labels"]
+    for name in QUEUE_LABELS:
+        labels.pop(name, None)
+    labels |= _queue(found)
+
+
+def _queue(child: Mapping[str, Any]) -> dict[str, str]:
+    labels = child["metadata"].get("labels") or {}
+    return {name: labels[name] for name in QUEUE_LABELS if name in labels}
+
+
+def _stamp(child: Mapping[str, Any]) -> str:
+    return str((child["metadata"].get("annotations") or {}).get(STAMP, ""))
 
 
 def _ends_with_job(child: Mapping[str, Any], policy: CleanupPolicy) -> bool:

@@ -153,7 +153,8 @@ def test_drift_in_any_child_is_repaired(cluster: Cluster) -> None:
     simulators(cluster, 2)
     cluster.admin.merge(DEPLOYMENTS, cluster.namespace, "pong-simulator", {"spec": {"replicas": 0}})
     cluster.admin.merge(CONFIG_MAPS, cluster.namespace, "pong-config", {"data": {"job.json": "{}"}})
-    cluster.admin.merge(SERVICES, cluster.namespace, "pong-learner", {"spec": {"publishNotReadyAddresses": False}})
+    changed = {"publishNotReadyAddresses": False, "selector": {"team": "other"}}
+    cluster.admin.merge(SERVICES, cluster.namespace, "pong-learner", {"spec": changed})
     cluster.admin.delete(SECRETS, cluster.namespace, "pong-tls")
     simulators(cluster, 2)
 
@@ -161,9 +162,20 @@ def test_drift_in_any_child_is_repaired(cluster: Cluster) -> None:
         service = cluster.admin.get(SERVICES, cluster.namespace, "pong-learner") or {}
         config = cluster.admin.get(CONFIG_MAPS, cluster.namespace, "pong-config") or {}
         secret = cluster.admin.get(SECRETS, cluster.namespace, "pong-tls")
-        return bool(service["spec"].get("publishNotReadyAddresses") and len(config["data"]["job.json"]) > 2 and secret)
+        right = service["spec"].get("publishNotReadyAddresses") and "team" not in service["spec"]["selector"]
+        return bool(right and len(config["data"]["job.json"]) > 2 and secret)
 
     eventually(repaired, timeout_seconds=60, what="Service, ConfigMap and Secret are as before")
+
+
+def test_a_limit_that_is_taken_out_of_a_job_is_taken_out_of_its_pods(cluster: Cluster) -> None:
+    def limits() -> list[Object]:
+        return [pod["spec"]["containers"][0]["resources"].get("limits") for pod in cluster.pods("simulator")]
+
+    run(cluster, simulators={"replicas": 2, "resources": {"limits": {"memory": "1Gi"}}})
+    eventually(lambda: limits() == [{"memory": "1Gi"}] * 2, timeout_seconds=60, what="two limited simulators")
+    cluster.edit("pong", simulators={"resources": {"limits": None}})
+    eventually(lambda: limits() == [None] * 2, timeout_seconds=60, what="two simulators without a limit")
 
 
 def test_a_learners_job_that_somebody_deleted_comes_back_in_the_same_attempt(cluster: Cluster) -> None:

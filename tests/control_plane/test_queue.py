@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stepstream_operator.api.status_types import ConditionType
-from stepstream_operator.runtime.resources import DEPLOYMENTS, JOBS, Object
+from stepstream_operator.runtime.resources import DEPLOYMENTS, JOBS, TRAINING_JOBS, Object
 from tests.support.daemons import eventually
 from tests.support.running_operator import Cluster, manifest
 
@@ -40,6 +40,14 @@ def test_a_queued_job_waits_until_kueue_lets_it_start(cluster: Cluster) -> None:
     cluster.reaches("Running")
     assert (cluster.learner_job() or {})["spec"]["suspend"] is False
     cluster.tells("Queued", "Admitted")
+
+
+def test_a_job_that_is_taken_out_of_its_queue_starts(cluster: Cluster) -> None:
+    cluster.submit(queued())
+    eventually(lambda: "queue team" in cluster.status().message, timeout_seconds=60, what="it waits for quota")
+    none = {"metadata": {"labels": dict.fromkeys(queued()["metadata"]["labels"])}}
+    cluster.admin.merge(TRAINING_JOBS, cluster.namespace, "pong", none)
+    cluster.reaches("Running")
 
 
 def test_every_workload_carries_the_labels_by_which_kueue_finds_its_queue(cluster: Cluster) -> None:

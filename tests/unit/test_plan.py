@@ -97,6 +97,51 @@ def test_a_queues_hold_on_learners_is_left_to_the_queue() -> None:
     assert planned(queued, existing(queued, Job={"suspend": False})).is_empty
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        {"simulators": {"resources": {"limits": {"cpu": 1}}}},
+        {"simulators": {"template": {"spec": {"nodeSelector": {"pool": "cheap"}}}}},
+        {"simulators": {"template": {"metadata": {"annotations": {"a": "b"}}}}},
+    ],
+)
+def test_what_is_taken_out_of_a_job_is_taken_out_of_its_children(before: dict[str, Any]) -> None:
+    assert kinds(planned(make_job(), existing(make_job(before))).patches) == ["Deployment"]
+
+
+def test_what_others_add_to_a_child_is_theirs() -> None:
+    children = existing(make_job(), Deployment={"progressDeadlineSeconds": 9})
+    found(children, "Job")["metadata"]["labels"]["team"] = "a"
+    found(children, "Deployment")["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "1"
+    assert planned(make_job(), children).is_empty
+
+
+IN_QUEUE = {"labels": {"kueue.x-k8s.io/queue-name": "team"}}
+
+
+def test_a_held_job_that_is_taken_out_of_its_queue_starts() -> None:
+    held = existing(make_job(**IN_QUEUE), Job={"suspend": True}, Deployment={"replicas": 0})
+    job = found(list(planned(make_job(), held).patches), "Job")
+    assert job["spec"]["suspend"] is False
+    assert "kueue.x-k8s.io/queue-name" not in job["metadata"]["labels"]
+
+
+def test_a_held_job_may_be_given_to_another_queue_and_stays_held() -> None:
+    held = existing(make_job(**IN_QUEUE), Job={"suspend": True})
+    job = found(list(planned(make_job(labels={"kueue.x-k8s.io/queue-name": "other"}), held).patches), "Job")
+    assert (job["spec"]["suspend"], job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"]) == (True, "other")
+
+
+@pytest.mark.parametrize(("before", "after"), [(IN_QUEUE, {}), ({}, IN_QUEUE)], ids=["out", "in"])
+def test_what_runs_keeps_its_queue(before: dict[str, Any], after: dict[str, Any]) -> None:
+    running = existing(make_job(**before), Job={"suspend": False})
+    assert planned(make_job(**after), running).is_empty
+
+
+def test_a_job_that_somebody_else_holds_is_left_to_them() -> None:
+    assert planned(make_job(), existing(make_job(), Job={"suspend": True})).is_empty
+
+
 def test_a_claim_that_was_enlarged_stays_so() -> None:
     job = make_job({"checkpoint": {"volume": {"claimTemplate": {"size": "1Gi"}}}})
     larger = existing(job, PersistentVolumeClaim={"resources": {"requests": {"storage": "9Gi"}}})

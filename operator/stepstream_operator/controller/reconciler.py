@@ -31,7 +31,15 @@ from stepstream_operator.controller.status_writer import StatusWriter, life_diff
 from stepstream_operator.controller.transitions import happenings
 from stepstream_operator.controller.watched import Stores
 from stepstream_operator.metrics import OperatorMetrics
-from stepstream_operator.plan import Gates, Plan, orphans_to_remove, plan, plan_finished, simulators_to_replace
+from stepstream_operator.plan import (
+    STARTS_PODS,
+    Gates,
+    Plan,
+    orphans_to_remove,
+    plan,
+    plan_finished,
+    simulators_to_replace,
+)
 from stepstream_operator.runtime.client import Client
 from stepstream_operator.runtime.resources import SECRETS, TRAINING_JOBS, Object
 from stepstream_operator.runtime.store import Key
@@ -290,4 +298,4 @@ def _gates(observed: Observed, decided: Object, now: datetime) -> Gates:
 
 def _touches_learners(todo: Plan) -> bool:
     """Whether acting on stale reads could start a second set of learners or end the right one."""
-    return bool(todo.deletes) or any(child["kind"] in ("Job", "Deployment") for child in (*todo.creates, *todo.patches))
+    return bool(todo.deletes) or any(child["kind"] in STARTS_PODS for child in (*todo.creates, *todo.patches))
