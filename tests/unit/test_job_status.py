@@ -191,6 +191,25 @@ def test_the_time_a_job_may_take_is_limited() -> None:
     assert reason(ended, ConditionType.Failed) == "DeadlineExceeded"
 
 
+def test_time_spent_in_a_queue_or_suspended_does_not_count_and_the_clock_starts_anew_afterwards() -> None:
+    limit = {"activeDeadlineSeconds": 3600}
+    job, suspended = make_job(limit, labels={"kueue.x-k8s.io/queue-name": "team"}), make_job({"suspend": True} | limit)
+    queued = derived(job, seconds=1, previous=derived(job), learner_job=learner_job(held=True))
+    still_queued = derived(job, seconds=7200, previous=queued, learner_job=learner_job(held=True))
+    admitted = derived(job, seconds=7200, previous=still_queued, learner_job=learner_job())
+    halted = derived(suspended, seconds=7300, previous=admitted)
+    still_halted = derived(suspended, seconds=20_000, previous=halted)
+    resumed = derived(job, seconds=30_000, previous=still_halted)
+    assert [seen.phase for seen in (still_queued, admitted, still_halted, resumed)] == [
+        Phase.Pending,
+        Phase.Pending,
+        Phase.Suspended,
+        Phase.Pending,
+    ]
+    assert derived(job, seconds=33_599, previous=resumed).phase is Phase.Pending
+    assert reason(derived(job, seconds=33_600, previous=resumed), ConditionType.Failed) == "DeadlineExceeded"
+
+
 def pending_job(**metadata: Any) -> TrainingJob:
     return make_job({"pendingDeadlineSeconds": 600}, creationTimestamp="2030-01-01T12:00:00Z", **metadata)
 
@@ -205,6 +224,14 @@ def test_the_time_a_job_may_wait_is_limited() -> None:
         "learners did not run within 10m (spec.pendingDeadlineSeconds): "
         "1 learner cannot be scheduled: 0/5 nodes have 4 free cpu"
     )
+
+
+def test_a_job_that_was_made_suspended_waits_from_its_resume_on() -> None:
+    held = replace(pending_job(), spec=replace(pending_job().spec, suspend=True))
+    resumed = derived(pending_job(), seconds=9000, previous=derived(held))
+    assert resumed.phase is Phase.Pending
+    assert derived(pending_job(), seconds=9599, previous=resumed).phase is Phase.Pending
+    assert derived(pending_job(), seconds=9600, previous=resumed).phase is Phase.Failed
 
 
 def test_a_job_that_ran_is_not_pending_when_it_restarts() -> None:

@@ -219,7 +219,7 @@ class TrainingJobSpec(TrainingConfig):
         maximum=1000,
     )
     active_deadline_seconds: int | None = spec_field(
-        doc="Seconds from the start after which the job fails. Time spent suspended counts.",
+        doc="Seconds from its start, resume or admission after which the job fails, as a Job's.",
         default=None,
         minimum=1,
         maximum=MAX_INT32,

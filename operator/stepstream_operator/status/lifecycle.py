@@ -152,9 +152,26 @@ def _out_of_time(reason: str, message: str, observed: Observed, now: datetime) -
 
 
 def active_deadline(job: TrainingJob, status: JobStatus) -> datetime | None:
-    if job.spec.active_deadline_seconds is None or status.start_time is None:
+    since = _active_since(job, status)
+    if job.spec.active_deadline_seconds is None or since is None:
         return None
-    return parse_time(status.start_time) + timedelta(seconds=job.spec.active_deadline_seconds)
+    return since + timedelta(seconds=job.spec.active_deadline_seconds)
+
+
+def _active_since(job: TrainingJob, status: JobStatus) -> datetime | None:
+    """Its start, resume or admission, whichever was last: as a Job's, the clock stops while it is suspended or queued,
+    and starts anew afterwards."""
+    admitted = status.condition(ConditionType.Admitted)
+    queued = admitted is not None and not status.holds(ConditionType.Admitted)
+    if _is_suspended(job, status) or queued or status.start_time is None:
+        return None
+    moments = (status.start_time, status.last_resume_time, admitted.last_transition_time if admitted else None)
+    return max(parse_time(moment) for moment in moments if moment)
+
+
+def _is_suspended(job: TrainingJob, status: JobStatus) -> bool:
+    """Also at the moment of its resume, which is still to be written."""
+    return job.spec.suspend or status.holds(ConditionType.Suspended)
 
 
 def pending_deadline(job: TrainingJob, observed: Observed) -> datetime | None:
@@ -167,7 +184,7 @@ def pending_deadline(job: TrainingJob, observed: Observed) -> datetime | None:
 def _waiting_since(job: TrainingJob, observed: Observed) -> datetime | None:
     """Since when the job could have been running but its learners never were; None where they were, or must not be."""
     previous = observed.previous
-    if job.spec.suspend or previous.progress is not None or observed.reports or has_been_ready(previous):
+    if _is_suspended(job, previous) or previous.progress is not None or observed.reports or has_been_ready(previous):
         return None
     if any(pod.running or pod.ready for pod in observed.of_role(LEARNER)):
         return None
