@@ -7,7 +7,7 @@ deleted with their pods before the new ones are made, so never two sets of learn
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from stepstream_operator.api import CleanupPolicy, TrainingJob
@@ -45,10 +45,12 @@ class Deletion:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gates:
     """What may start: learners not before their back-off is over and earlier ones are gone, simulators not before
-    learners accept streams."""
+    learners accept streams. While a queue holds the learners, no simulators are kept either: they cost quota too.
+    """
 
     learners: bool = True
     simulators: bool = True
+    held: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +75,7 @@ def plan(job: TrainingJob, desired: Sequence[Manifest], observed: Iterable[Mappi
     existing = {_key(child): child for child in observed}
     foreign = _foreign(job, desired, existing)
     if foreign:  # what starts would mount another's files, or take another's place
-        gates = Gates(learners=False, simulators=False)
+        gates = replace(gates, learners=False, simulators=False)
     creates, patches, deletes = [], [], []
     for child in desired:
         found = existing.pop(_key(child), None)
@@ -164,7 +166,9 @@ def _may_start(child: Manifest, running: int, gates: Gates) -> bool:
 
 def _patch(child: Manifest, found: Mapping[str, Any], gates: Gates) -> Manifest | None:
     wanted = _as_far_as_mutable(child, found)
-    if child["kind"] == "Deployment" and not _may_start(child, found["spec"].get("replicas", 1), gates):
+    if child["kind"] == "Deployment" and gates.held:
+        wanted["spec"]["replicas"] = 0
+    elif child["kind"] == "Deployment" and not _may_start(child, found["spec"].get("replicas", 1), gates):
         wanted["spec"]["replicas"] = found["spec"].get("replicas", 1)
     return None if covers(found, wanted) else wanted
 

@@ -66,6 +66,14 @@ def test_simulators_that_were_put_to_rest_wait_for_learners() -> None:
     assert kinds(planned(make_job(), resting).patches) == ["Deployment"]
 
 
+def test_a_queue_that_takes_learners_back_gets_the_simulators_quota_too() -> None:
+    preempted = Gates(simulators=False, held=True)
+    patches = planned(make_job(), existing(make_job()), gates=preempted).patches
+    assert [patch["spec"]["replicas"] for patch in patches] == [0]
+    assert planned(make_job(), existing(make_job(), Deployment={"replicas": 0}), gates=preempted).is_empty
+    assert "Deployment" not in kinds(planned(make_job(), [], gates=preempted).creates)
+
+
 def test_drift_is_repaired() -> None:
     drifted = existing(make_job(), Service={"publishNotReadyAddresses": False}, Job={"parallelism": 0})
     assert kinds(planned(make_job(), drifted).patches) == ["Service", "Job"]

@@ -293,7 +293,8 @@ def _gates(observed: Observed, decided: Object, now: datetime) -> Gates:
     simulators when all learners are ready: they accept streams then."""
     due = learners_due(observed.previous)
     ready = any(each["type"] == ConditionType.Ready and each["status"] == "True" for each in decided["conditions"])
-    return Gates(learners=(due is None or now >= due) and not observed.strays, simulators=ready)
+    held = observed.learner_job is not None and observed.learner_job.held
+    return Gates(learners=(due is None or now >= due) and not observed.strays, simulators=ready, held=held)
 
 
 def _touches_learners(todo: Plan) -> bool:
