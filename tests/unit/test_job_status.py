@@ -7,12 +7,9 @@ import pytest
 
 from stepstream_operator.api import TrainingJob
 from stepstream_operator.api.status_types import ConditionType, JobStatus, Phase
-from stepstream_operator.status import (
-    Pod,
-    SimulatorSet,
-    Termination,
-)
+from stepstream_operator.status import Observed, Pod, SimulatorSet, Termination, next_deadline
 from tests.support.jobs import (
+    NOW,
     crashed_learner,
     derived,
     later,
@@ -148,10 +145,37 @@ def test_a_drained_learner_is_no_failure(pod: Pod) -> None:
 
 
 def test_a_failure_whose_pod_is_gone_is_told_from_the_jobs_own_condition() -> None:
-    failed = learner_job(failed=True, failure_reason="PodFailurePolicy", failure_message="Pod x failed")
+    failed = learner_job(failed=True, failure_reason="BackoffLimitExceeded", failure_message="Pod x failed")
     seen = derived(previous=running(), learner_job=failed)
     assert seen.failure is not None
-    assert seen.failure.message == "learners failed: Pod x failed"
+    assert (seen.failure.message, seen.attempt) == ("learners failed: Pod x failed", 2)
+
+
+BY_RULE = {"failed": True, "failure_reason": "PodFailurePolicy", "failure_message": "exit code 78"}
+
+
+def test_input_that_cannot_work_is_not_tried_again_though_its_pod_is_gone() -> None:
+    seen = derived(previous=running(), learner_job=learner_job(**BY_RULE))
+    assert (seen.phase, seen.attempt, reason(seen, ConditionType.Failed)) == (Phase.Failed, 1, "InvalidInput")
+
+
+def test_input_that_cannot_work_is_the_cause_though_another_learner_failed_first() -> None:
+    invalid = crashed_learner(exit_code=78, log="no such game", name="b")
+    assert invalid.termination is not None
+    later_on = replace(invalid, termination=replace(invalid.termination, finished_at=later(90)))
+    seen = derived(previous=running(), learner_job=learner_job(**BY_RULE), pods=(crashed_learner(), later_on))
+    assert seen.failure is not None
+    assert (seen.failure.log, seen.failure.exit_code) == ("no such game", 78)
+
+
+def test_a_failure_waits_a_moment_for_the_pod_that_explains_it() -> None:
+    failed = learner_job(failed=True, failed_at=NOW)
+    assert derived(seconds=4, previous=running(), learner_job=failed).attempt == 1
+    explained = derived(seconds=4, previous=running(), learner_job=failed, pods=(crashed_learner(),))
+    assert (explained.attempt, explained.failure and explained.failure.exit_code) == (2, 1)
+    assert derived(seconds=5, previous=running(), learner_job=failed).attempt == 2
+    waiting = Observed(previous=running(), learner_job=failed)
+    assert next_deadline(make_job(), waiting, later(4)) == later(5)
 
 
 def test_a_log_is_kept_to_its_last_two_kibibytes() -> None:
@@ -259,6 +283,16 @@ def test_a_resume_is_a_new_attempt_and_no_restart() -> None:
     assert (resumed.attempt, resumed.restarts, resumed.last_resume_time) == (2, 0, "2030-01-01T12:01:00Z")
     assert not resumed.holds(ConditionType.Suspended)
     assert derived(seconds=90, previous=resumed).attempt == 2
+
+
+@pytest.mark.parametrize("suspend", [True, False], ids=["suspended", "resumed"])
+def test_learners_that_had_to_be_killed_to_suspend_a_job_are_no_failure(suspend: bool) -> None:
+    job = make_job({"suspend": suspend, "backoffLimit": 0})
+    leaving = derived(make_job(SUSPENDED), previous=running(), learner_job=learner_job(deleting=True))
+    killed = learner_job(deleting=True, failed=True)
+    seen = derived(job, previous=leaving, learner_job=killed, pods=(crashed_learner(exit_code=137),))
+    assert (seen.restarts, seen.failure, seen.attempt) == (0, None, 1 if suspend else 2)
+    assert seen.phase is (Phase.Suspended if suspend else Phase.Pending)
 
 
 def test_a_job_made_suspended_begins_nothing() -> None:

@@ -52,7 +52,8 @@ class Pod:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LearnerJob:
-    """The learners' Job. `held` says that a queue holds it back (its own `suspend`)."""
+    """The learners' Job. `held` says that a queue holds it back (its own `suspend`), `failed_at` since when it has
+    failed, where a clock that others share says so."""
 
     attempt: int
     uid: str = ""
@@ -60,6 +61,7 @@ class LearnerJob:
     deleting: bool = False
     succeeded: bool = False
     failed: bool = False
+    failed_at: datetime | None = None
     failure_reason: str = ""
     failure_message: str = ""
 
@@ -122,13 +124,15 @@ def observed_pod(raw: Mapping[str, Any]) -> Pod:
 def observed_learner_job(raw: Mapping[str, Any]) -> LearnerJob:
     metadata, status = raw["metadata"], raw.get("status", {})
     failed = _condition(status, "Failed")
+    has_failed = failed.get("status") == "True"
     return LearnerJob(
         attempt=_attempt(metadata.get("labels", {})),
         uid=metadata.get("uid", ""),
         held=bool(raw.get("spec", {}).get("suspend")),
         deleting="deletionTimestamp" in metadata,
         succeeded=_condition(status, "Complete").get("status") == "True",
-        failed=failed.get("status") == "True",
+        failed=has_failed,
+        failed_at=_optional_time(failed.get("lastTransitionTime")) if has_failed else None,
         failure_reason=failed.get("reason", ""),
         failure_message=failed.get("message", ""),
     )
