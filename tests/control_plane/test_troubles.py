@@ -37,10 +37,11 @@ def test_no_simulator_starts_before_learners_accept_streams(cluster: Cluster) ->
     assert (cluster.pods("simulator"), cluster.status().phase) == ([], Phase.Pending)
 
 
-def test_a_quota_that_keeps_learners_out_is_told_in_one_sentence(cluster: Cluster) -> None:
-    quota = {"metadata": {"name": "few"}, "spec": {"hard": {"pods": "0"}}}
+@pytest.mark.parametrize(("room", "learners"), [(0, 1), (1, 2)])
+def test_a_quota_that_keeps_learners_out_is_told_in_one_sentence(cluster: Cluster, room: int, learners: int) -> None:
+    quota = {"metadata": {"name": "few"}, "spec": {"hard": {"pods": str(room)}}}
     cluster.admin.create(QUOTAS, cluster.namespace, {"apiVersion": "v1", "kind": "ResourceQuota"} | quota)
-    cluster.submit(manifest())
+    cluster.submit(manifest(learners={"replicas": learners}))
     eventually(lambda: "exceeded quota" in cluster.status().message, timeout_seconds=60, what="the quota is told")
     assert cluster.status().message.startswith("learners cannot be created: ")
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from stepstream_operator.api import TrainingJob, parse_job
 from stepstream_operator.api.status_types import ConditionType, JobStatus
@@ -23,6 +23,7 @@ from stepstream_operator.controller.apply import Applier, Refused
 from stepstream_operator.controller.creation_failures import CreationFailures
 from stepstream_operator.controller.events import EventRecorder, Happening
 from stepstream_operator.controller.job_log import JobLog
+from stepstream_operator.controller.next_look import seconds_until_next_look
 from stepstream_operator.controller.observe import observe, targets
 from stepstream_operator.controller.progress import ProgressPoller, StatusSource
 from stepstream_operator.controller.scaling import SimulatorScaler
@@ -49,18 +50,12 @@ from stepstream_operator.status import (
     derive_status,
     expiry,
     learners_due,
-    next_deadline,
     previous_status,
     refused_status,
 )
 from stepstream_trainer.config import ConfigurationErrors
 
 log = JobLog("operator.reconcile")
-
-# A refusal (a quota, a webhook) may be lifted by somebody else without any event that the operator follows.
-REFUSED_RETRY_SECONDS = 30.0
-PENDING_PODS_RETRY_SECONDS = 3.0
-CERTIFICATES_CHECK_SECONDS = 6 * 3600.0
 
 
 class Reconciler:
@@ -140,7 +135,7 @@ class Reconciler:
             # Otherwise something ended while we acted: the next reconcile, already queued by it, writes that first.
             raw = self._write(key, raw, status)
         self._follow(key, job, previous_status(raw))
-        return self._look_again(job, replace(observed, previous=previous_status(raw)), now)
+        return self._look_again(key, job, replace(observed, previous=previous_status(raw)), now)
 
     def _act(
         self,
@@ -186,7 +181,8 @@ class Reconciler:
         self._check_simulators(job, todo, desired)
         self._applier.carry_out(job, todo)
         self._applier.delete(job, simulators_to_replace(observed.pods, job.namespace))
-        said = self._creation_failures.sentence(key, observe(self._stores, job, observed.previous, ()))
+        seen = observe(self._stores, job, observed.previous, ())
+        said = self._creation_failures.sentence(key, seen, job.spec.learners.replicas)
         return (*todo.problems, *([said] if said else []))
 
     def _certificates(self, job: TrainingJob, attempt: int, now: datetime) -> list[Manifest]:
@@ -243,23 +239,9 @@ class Reconciler:
         found = targets(self._stores, job, status.attempt, self._status_source) if running else ()
         self._poller.follow(key, found)
 
-    def _look_again(self, job: TrainingJob, observed: Observed, now: datetime) -> float | None:
-        if observed.problems:
-            return REFUSED_RETRY_SECONDS
-        learner_job = observed.learner_job
-        moments = [next_deadline(job, observed, now)]
-        if observed.previous.finished:
-            moments = [expiry(job, observed.previous)]
-        elif learner_job is not None and not learner_job.held and not observed.pods:
-            moments.append(now + timedelta(seconds=PENDING_PODS_RETRY_SECONDS))
-        elif self._settings.tls:
-            moments.append(now + timedelta(seconds=CERTIFICATES_CHECK_SECONDS))
-        seconds = [(moment - now).total_seconds() for moment in moments if moment is not None]
-        # What learners measure may stay as it is: nothing but time says then that the number may change.
-        rest = self._scaler.rests_for((job.namespace, job.name))
-        seconds += [] if rest is None else [rest]
-        # The server's clock is known to a second: a little later is not too early.
-        return max(0.0, min(seconds)) + 0.05 if seconds else None
+    def _look_again(self, key: Key, job: TrainingJob, observed: Observed, now: datetime) -> float | None:
+        rest = self._scaler.rests_for(key)
+        return seconds_until_next_look(job, observed, now, tls=self._settings.tls, scaling_rest=rest)
 
     def _count(self, key: Key, status: JobStatus) -> None:
         if self._phases.get(key) != status.phase.value:

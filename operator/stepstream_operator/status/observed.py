@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from stepstream_operator.api.status_types import JobStatus
-from stepstream_operator.children.names import ATTEMPT_LABEL, ROLE_LABEL
+from stepstream_operator.children.names import ATTEMPT_LABEL, LEARNER, ROLE_LABEL
 from stepstream_operator.status.report import LearnerReport
+from stepstream_trainer.config.contract import EXIT_DONE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,6 +96,14 @@ class Observed:
     def of_role(self, role: str) -> tuple[Pod, ...]:
         return tuple(pod for pod in self.pods if pod.role == role)
 
+    def missing_learners(self, wanted: int) -> int:
+        """Of `wanted`, those that the learners' Job should have made pods for and has not; none where it should not."""
+        job = self.learner_job
+        if job is None or job.held or job.deleting or job.failed or job.succeeded:
+            return 0
+        made = [pod for pod in self.of_role(LEARNER) if pod.attempt == job.attempt and not _has_failed(pod)]
+        return max(0, wanted - len(made))
+
 
 def observed_pod(raw: Mapping[str, Any]) -> Pod:
     """A pod as the API server gives it; its first container is the job's own."""
@@ -144,6 +153,10 @@ def observed_simulator_set(raw: Mapping[str, Any]) -> SimulatorSet:
         desired=raw.get("spec", {}).get("replicas", 1),
         failure=failure.get("message", "") if failure.get("status") == "True" else "",
     )
+
+
+def _has_failed(pod: Pod) -> bool:
+    return pod.ended and (pod.termination is None or pod.termination.exit_code != EXIT_DONE)
 
 
 def parse_time(text: str) -> datetime:
