@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from stepstream_operator.api import CleanupPolicy, TrainingJob
 from stepstream_operator.children.manifest import Manifest, clash, is_owned
-from stepstream_operator.children.names import ATTEMPT_LABEL, QUEUE_LABELS, SIMULATOR
+from stepstream_operator.children.names import ATTEMPT_LABEL, QUEUE_LABELS, SIMULATOR, SIMULATOR_IMAGE
 from stepstream_operator.children.stamp import STAMP, stamped
 from stepstream_operator.drift import covers
 from stepstream_operator.status.observed import Pod, observed_learner_job
@@ -180,6 +180,7 @@ def _as_far_as_mutable(child: Manifest, found: Mapping[str, Any]) -> Manifest:
         wanted["spec"] = copy.deepcopy(found["spec"])
     if child["kind"] == "Job":
         wanted["spec"]["template"] = copy.deepcopy(found["spec"]["template"])
+        wanted["metadata"]["annotations"] |= _picked(found["metadata"].get("annotations"), (SIMULATOR_IMAGE,))
         _leave_suspend_to_the_queue(wanted, found)
     if child["kind"] in STARTS_PODS and _runs(found):
         _keep_queue(wanted, found)
@@ -208,8 +209,11 @@ def _keep_queue(wanted: Manifest, found: Mapping[str, Any]) -> None:
 
 
 def _queue(child: Mapping[str, Any]) -> dict[str, str]:
-    labels = child["metadata"].get("labels") or {}
-    return {name: labels[name] for name in QUEUE_LABELS if name in labels}
+    return _picked(child["metadata"].get("labels"), QUEUE_LABELS)
+
+
+def _picked(mapping: Mapping[str, str] | None, names: Iterable[str]) -> dict[str, str]:
+    return {name: mapping[name] for name in names if name in mapping} if mapping else {}
 
 
 def _stamp(child: Mapping[str, Any]) -> str:

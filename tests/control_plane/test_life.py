@@ -148,6 +148,20 @@ def test_changing_the_number_of_simulators_touches_no_other_pod(cluster: Cluster
     assert '"replicas": 4' in config["data"]["job.json"]
 
 
+def test_another_image_waits_for_the_next_attempt_so_that_learners_and_simulators_fit(cluster: Cluster) -> None:
+    def images() -> set[str]:
+        return {pod["spec"]["containers"][0]["image"] for pod in cluster.pods("learner") + cluster.pods("simulator")}
+
+    run(cluster, image="own:1")
+    simulators(cluster, 2)
+    cluster.edit("pong", image="own:2", simulators={"replicas": 3})
+    simulators(cluster, 3)
+    assert images() == {"own:1"}
+    cluster.end_learners(1)
+    eventually(lambda: images() == {"own:2"}, timeout_seconds=60, what="the new image in the second attempt")
+    cluster.reaches("Running")
+
+
 def test_drift_in_any_child_is_repaired(cluster: Cluster) -> None:
     run(cluster)
     simulators(cluster, 2)

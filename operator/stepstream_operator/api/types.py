@@ -189,7 +189,7 @@ class TrainingJobSpec(TrainingConfig):
         doc="When checkpoints are written, what they hold, and where they are kept.", default_factory=CheckpointSpec
     )
     image: str | None = spec_field(
-        doc="Image of learners and simulators.",
+        doc="Image of learners and simulators. Another one is for the next attempt.",
         default=None,
         max_length=512,
         derived_default="the chart's learner and simulator images",

@@ -16,6 +16,7 @@ from stepstream_operator.children.names import (
     ATTEMPT_LABEL,
     LEARNER,
     SAFE_TO_EVICT,
+    SIMULATOR_IMAGE,
     learners_name,
     pod_labels,
     queue_labels,
@@ -33,6 +34,7 @@ GRACE_SECONDS: Final = 120
 def learner_job(job: TrainingJob, attempt: int, placement: Placement) -> Manifest:
     labels = {**role_labels(job, LEARNER), ATTEMPT_LABEL: str(attempt), **queue_labels(job)}
     child = manifest(job, "batch/v1", "Job", learners_name(job.name), labels)
+    child["metadata"]["annotations"] = {SIMULATOR_IMAGE: placement.images.simulator}
     child["spec"] = {
         "completionMode": "Indexed",
         "completions": job.spec.learners.replicas,

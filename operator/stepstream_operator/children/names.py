@@ -16,6 +16,9 @@ ATTEMPT_LABEL: Final = f"{GROUP}/attempt"
 JOB_UID_LABEL: Final = f"{GROUP}/job-uid"
 """On pods, and in no selector: which job they are of, where one was deleted and another made under its name."""
 
+SIMULATOR_IMAGE: Final = f"{GROUP}/simulator-image"
+"""Annotation of the learners' Job: the image of the simulators that speak with them, for as long as they live."""
+
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY_VALUE: Final = "stepstream"
 NAME_LABEL: Final = "app.kubernetes.io/name"

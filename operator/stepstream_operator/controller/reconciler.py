@@ -171,8 +171,14 @@ class Reconciler:
         *,
         confirmed: bool,
     ) -> tuple[str, ...]:
-        placement = cluster_placement(job, tls=self._settings.tls, images=self._settings.images)
         attempt = observed.previous.attempt
+        learners = observed.learner_job
+        placement = cluster_placement(
+            job,
+            tls=self._settings.tls,
+            images=self._settings.images,
+            simulator_image=learners.simulator_image if learners and learners.attempt == attempt else "",
+        )
         # A job that is created suspended has no attempt yet, and desires no learners that would need one.
         desired = [*self._certificates(job, attempt, now), *desired_children(job, max(1, attempt), placement)]
         todo = plan(job, desired, self._stores.children(key), gates)

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from stepstream_operator.api.status_types import JobStatus
-from stepstream_operator.children.names import ATTEMPT_LABEL, LEARNER, ROLE_LABEL
+from stepstream_operator.children.names import ATTEMPT_LABEL, LEARNER, ROLE_LABEL, SIMULATOR_IMAGE
 from stepstream_operator.status.report import LearnerReport
 from stepstream_trainer.config.contract import EXIT_DONE
 
@@ -54,13 +54,15 @@ class Pod:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LearnerJob:
     """The learners' Job. `held` says that a queue holds it back (its own `suspend`), `failed_at` since when it has
-    failed, where a clock that others share says so."""
+    failed, where a clock that others share says so, `simulator_image` which simulators fit its learners.
+    """
 
     attempt: int
     uid: str = ""
     held: bool = False
     deleting: bool = False
     succeeded: bool = False
+    simulator_image: str = ""
     failed: bool = False
     failed_at: datetime | None = None
     failure_reason: str = ""
@@ -140,6 +142,7 @@ def observed_learner_job(raw: Mapping[str, Any]) -> LearnerJob:
         held=bool(raw.get("spec", {}).get("suspend")),
         deleting="deletionTimestamp" in metadata,
         succeeded=_condition(status, "Complete").get("status") == "True",
+        simulator_image=(metadata.get("annotations") or {}).get(SIMULATOR_IMAGE, ""),
         failed=has_failed,
         failed_at=_optional_time(failed.get("lastTransitionTime")) if has_failed else None,
         failure_reason=failed.get("reason", ""),
