@@ -10,7 +10,6 @@ done without the server's word that the job was read in its newest version: stal
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 
@@ -25,6 +24,7 @@ from stepstream_operator.controller.events import EventRecorder, Happening
 from stepstream_operator.controller.job_log import JobLog
 from stepstream_operator.controller.next_look import seconds_until_next_look
 from stepstream_operator.controller.observe import observe, targets
+from stepstream_operator.controller.phase_counts import PhaseCounts
 from stepstream_operator.controller.progress import ProgressPoller, StatusSource
 from stepstream_operator.controller.scaling import SimulatorScaler
 from stepstream_operator.controller.secret import desired_secret
@@ -73,13 +73,13 @@ class Reconciler:
         status_source: StatusSource,
     ) -> None:
         self._client, self._stores, self._poller, self._events = client, stores, poller, events
-        self._metrics, self._settings, self._status_source = metrics, settings, status_source
+        self._settings, self._status_source = settings, status_source
         self._applier = Applier(client, stores)
         self._writer = StatusWriter(client, stores)
         self._scaler = SimulatorScaler(client, settings.scaling_rest_seconds)
         self._creation_failures = CreationFailures(client)
         self._uids: dict[Key, str] = {}
-        self._phases: dict[Key, str] = {}
+        self._phases = PhaseCounts(metrics.jobs)
         self._since: dict[Key, float] = {}
 
     def longest_seconds(self) -> float:
@@ -228,7 +228,7 @@ class Reconciler:
         before = previous_status(raw)
         written = self._writer.write(raw, status)
         after = previous_status(written)
-        self._count(key, after)
+        self._phases.put(key, after.phase.value)
         for happening in happenings(before, after):
             log.info("happened", attempt=after.attempt, what=happening.reason)
             self._events.tell(written, happening)
@@ -249,11 +249,6 @@ class Reconciler:
         rest = self._scaler.rests_for(key)
         return seconds_until_next_look(job, observed, now, tls=self._settings.tls, scaling_rest=rest)
 
-    def _count(self, key: Key, status: JobStatus) -> None:
-        if self._phases.get(key) != status.phase.value:
-            self._phases[key] = status.phase.value
-            self._publish_phases()
-
     def _meet(self, key: Key, job: TrainingJob) -> None:
         """Under a name there may be another job than last time, and nobody saw the first one go."""
         if self._uids.get(key, job.metadata.uid) != job.metadata.uid:
@@ -266,14 +261,7 @@ class Reconciler:
         self._poller.follow(key, ())
         self._scaler.forget(key)
         self._creation_failures.forget(key)
-        if self._phases.pop(key, None) is not None:
-            self._publish_phases()
-
-    def _publish_phases(self) -> None:
-        counts = Counter(list(self._phases.values()))
-        self._metrics.jobs.clear()
-        for phase, count in counts.items():
-            self._metrics.jobs.labels(phase).set(count)
+        self._phases.forget(key)
 
 
 def _gates(observed: Observed, decided: Object, now: datetime) -> Gates:
