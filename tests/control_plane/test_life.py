@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import threading
 from datetime import UTC, datetime
 
@@ -102,6 +103,18 @@ def test_a_failed_learner_is_restarted_with_the_count_persisted(cluster: Cluster
     assert status.failure is not None
     assert "ValueError: boom" in status.failure.log
     assert (cluster.learner_job() or {})["metadata"]["labels"][ATTEMPT_LABEL] == "2"
+
+
+def test_what_is_done_for_an_attempt_is_logged_under_its_number(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    run(cluster)
+    cluster.end_learners(1, "ValueError: boom")
+    eventually(lambda: cluster.status().attempt == 2, timeout_seconds=60, what="a second attempt")
+    cluster.reaches("Running")
+    applied = [record.__dict__["fields"] for record in caplog.records if record.getMessage() == "apply"]
+    assert [fields["attempt"] for fields in applied if fields["kind"] == "Job"] == [1, 2]
 
 
 def test_failures_beyond_the_limit_fail_the_job_with_the_last_log_lines(cluster: Cluster) -> None:

@@ -9,6 +9,7 @@ import pytest
 from stepstream_operator.api import TrainingJob
 from stepstream_operator.api.status_types import JobStatus
 from stepstream_operator.children import LEARNER, Manifest, cluster_placement, desired_children, workload
+from stepstream_operator.children.names import COMPLETION_INDEX
 from stepstream_operator.controller.observe import observe, targets
 from stepstream_operator.controller.watched import RESOURCE_OF_KIND, Stores
 from stepstream_operator.runtime.resources import PODS
@@ -62,6 +63,11 @@ def test_only_a_jobs_own_learners_are_asked_for_their_progress() -> None:
     stores = stores_with(pod_of(FIRST))
     assert [target.address for target in targets(stores, FIRST, 1, lambda pod: "there:1")] == ["there:1"]
     assert targets(stores, SECOND, 1, lambda pod: "there:1") == ()
+
+
+def test_a_pod_whose_rank_is_no_number_is_not_asked() -> None:
+    stores = stores_with(pod_of(FIRST, **{COMPLETION_INDEX: "first"}))
+    assert targets(stores, FIRST, 1, lambda pod: "there:1") == ()
 
 
 def test_the_learners_of_the_job_that_is_there_are_no_strays() -> None:

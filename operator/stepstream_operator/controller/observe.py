@@ -60,11 +60,10 @@ def targets(stores: Stores, job: TrainingJob, attempt: int, source: StatusSource
     """The learners of the attempt that run, by rank, and where they answer."""
     found = []
     for pod in _pods(stores, job):
-        labels = pod["metadata"]["labels"]
-        address = source(pod) if _is_running_learner(pod, attempt) else None
+        rank = pod["metadata"]["labels"].get(COMPLETION_INDEX, "0")
+        address = source(pod) if rank.isdecimal() and _is_running_learner(pod, attempt) else None
         if address is not None:
-            rank = int(labels.get(COMPLETION_INDEX, 0))
-            found.append(Target(job=(job.namespace, job.name), attempt=attempt, rank=rank, address=address))
+            found.append(Target(job=(job.namespace, job.name), attempt=attempt, rank=int(rank), address=address))
     return tuple(sorted(found, key=lambda target: target.rank))
 
 

@@ -21,7 +21,7 @@ from stepstream_operator.children.names import tls_secret_name
 from stepstream_operator.controller.apply import Applier, Refused
 from stepstream_operator.controller.creation_failures import CreationFailures
 from stepstream_operator.controller.events import EventRecorder, Happening
-from stepstream_operator.controller.job_log import JobLog
+from stepstream_operator.controller.job_log import JobLog, about
 from stepstream_operator.controller.next_look import seconds_until_next_look
 from stepstream_operator.controller.observe import observe, targets
 from stepstream_operator.controller.phase_counts import PhaseCounts
@@ -124,7 +124,20 @@ class Reconciler:
         if confirmed:
             raw = self._write(key, raw, decided)
             observed = replace(observed, previous=previous_status(raw))
-        gates = _gates(observed, decided, now)
+        with about(key, observed.previous.attempt):  # which the decision may have raised
+            return self._carry_on(key, job, raw, observed, now, _gates(observed, decided, now), confirmed=confirmed)
+
+    def _carry_on(
+        self,
+        key: Key,
+        job: TrainingJob,
+        raw: Object,
+        observed: Observed,
+        now: datetime,
+        gates: Gates,
+        *,
+        confirmed: bool,
+    ) -> float | None:
         problems = self._act(key, job, raw, observed, now, gates, confirmed=confirmed)
         raw = self._stores[TRAINING_JOBS].get(key) or raw
         observed = replace(
