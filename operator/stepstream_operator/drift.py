@@ -13,11 +13,14 @@ _SUFFIXES: Final[Mapping[str, Decimal]] = {
     **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", start=1)},
 }
 _OF_QUANTITIES: Final = ("limits", "requests")
+_WHOLE: Final = ("selector", "podSelector")
+"""Maps that the API server keeps as a whole: one more key selects other pods, and an apply takes it away."""
+
 _EMPTY: Final[tuple[object, ...]] = (None, "", 0, False, {}, [])
 
 
 def covers(observed: Any, desired: Any) -> bool:
-    """Whether everything in `desired` is in `observed`. Fields that the API server added do not matter.
+    """Whether everything in `desired` is in `observed`. Fields that others added do not matter, but in selectors.
 
     The API server leaves out empty values and writes quantities its own way (`1000m` as `1`).
     """
@@ -37,6 +40,8 @@ def covers(observed: Any, desired: Any) -> bool:
 def _covers_field(name: str, observed: Any, desired: Any) -> bool:
     if observed is None:
         return desired in _EMPTY or _is_hollow(desired)
+    if name in _WHOLE and isinstance(desired, Mapping):
+        return bool(observed == desired)
     if name in _OF_QUANTITIES and isinstance(desired, Mapping) and isinstance(observed, Mapping):
         return all(_same_quantity(observed.get(resource), value) for resource, value in desired.items())
     return covers(observed, desired)

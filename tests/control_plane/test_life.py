@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import threading
 from datetime import UTC, datetime
 
@@ -105,6 +106,18 @@ def test_a_failed_learner_is_restarted_with_the_count_persisted(cluster: Cluster
     assert (cluster.learner_job() or {})["metadata"]["labels"][ATTEMPT_LABEL] == "2"
 
 
+def test_what_is_done_for_an_attempt_is_logged_under_its_number(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    run(cluster)
+    cluster.end_learners(1, "ValueError: boom")
+    eventually(lambda: cluster.status().attempt == 2, timeout_seconds=60, what="a second attempt")
+    cluster.reaches("Running")
+    applied = [record.__dict__["fields"] for record in caplog.records if record.getMessage() == "apply"]
+    assert [fields["attempt"] for fields in applied if fields["kind"] == "Job"] == [1, 2]
+
+
 def test_failures_beyond_the_limit_fail_the_job_with_the_last_log_lines(cluster: Cluster) -> None:
     run(cluster, backoffLimit=0)
     cluster.end_learners(1, "ValueError: boom")
@@ -149,12 +162,26 @@ def test_changing_the_number_of_simulators_touches_no_other_pod(cluster: Cluster
     assert '"replicas": 4' in config["data"]["job.json"]
 
 
+def test_another_image_waits_for_the_next_attempt_so_that_learners_and_simulators_fit(cluster: Cluster) -> None:
+    def images() -> set[str]:
+        return {pod["spec"]["containers"][0]["image"] for pod in cluster.pods("learner") + cluster.pods("simulator")}
+
+    run(cluster, image="own:1")
+    simulators(cluster, 2)
+    cluster.edit("pong", image="own:2", simulators={"replicas": 3})
+    simulators(cluster, 3)
+    assert images() == {"own:1"}
+    cluster.end_learners(1)
+    eventually(lambda: images() == {"own:2"}, timeout_seconds=60, what="the new image in the second attempt")
+    cluster.reaches("Running")
+
+
 def test_drift_in_any_child_is_repaired(cluster: Cluster) -> None:
     run(cluster)
     simulators(cluster, 2)
     cluster.admin.merge(DEPLOYMENTS, cluster.namespace, "pong-simulator", {"spec": {"replicas": 0}})
     cluster.admin.merge(CONFIG_MAPS, cluster.namespace, "pong-config", {"data": {"job.json": "{}"}})
-    cluster.admin.merge(SERVICES, cluster.namespace, "pong-learner", {"spec": {"publishNotReadyAddresses": False}})
+    cluster.admin.merge(SERVICES, cluster.namespace, "pong-learner", {"spec": {"selector": {"team": "other"}}})
     cluster.admin.delete(SECRETS, cluster.namespace, "pong-tls")
     simulators(cluster, 2)
 
@@ -162,9 +189,19 @@ def test_drift_in_any_child_is_repaired(cluster: Cluster) -> None:
         service = cluster.admin.get(SERVICES, cluster.namespace, "pong-learner") or {}
         config = cluster.admin.get(CONFIG_MAPS, cluster.namespace, "pong-config") or {}
         secret = cluster.admin.get(SECRETS, cluster.namespace, "pong-tls")
-        return bool(service["spec"].get("publishNotReadyAddresses") and len(config["data"]["job.json"]) > 2 and secret)
+        return bool("team" not in service["spec"]["selector"] and len(config["data"]["job.json"]) > 2 and secret)
 
     eventually(repaired, timeout_seconds=60, what="Service, ConfigMap and Secret are as before")
+
+
+def test_a_limit_that_is_taken_out_of_a_job_is_taken_out_of_its_pods(cluster: Cluster) -> None:
+    def limits() -> list[Object]:
+        return [pod["spec"]["containers"][0]["resources"].get("limits") for pod in cluster.pods("simulator")]
+
+    run(cluster, simulators={"replicas": 2, "resources": {"limits": {"memory": "1Gi"}}})
+    eventually(lambda: limits() == [{"memory": "1Gi"}] * 2, timeout_seconds=60, what="two limited simulators")
+    cluster.edit("pong", simulators={"resources": {"limits": None}})
+    eventually(lambda: limits() == [None] * 2, timeout_seconds=60, what="two simulators without a limit")
 
 
 def test_a_learners_job_that_somebody_deleted_comes_back_in_the_same_attempt(cluster: Cluster) -> None:
@@ -180,12 +217,55 @@ def test_a_learners_job_that_somebody_deleted_comes_back_in_the_same_attempt(clu
     assert (cluster.status().attempt, len(cluster.pods("learner"))) == (1, 1)
 
 
+def test_no_learners_start_while_those_of_a_deleted_job_still_write_their_checkpoint(cluster: Cluster) -> None:
+    run(cluster)
+    leaving = cluster.pods("learner")[0]["metadata"]["name"]
+    cluster.hold(PODS, leaving)
+    cluster.admin.delete(JOBS, cluster.namespace, "pong-learner")
+    what = "waiting for 1 earlier learner to leave"
+    eventually(lambda: cluster.status().message == what, timeout_seconds=60, what=what)
+    assert cluster.learner_job() is None
+    cluster.release(PODS, leaving)
+    cluster.reaches("Running")
+    assert (cluster.status().attempt, len(cluster.pods("learner"))) == (1, 1)
+
+
+def test_learners_whose_job_was_deleted_without_them_make_way_for_the_next(cluster: Cluster) -> None:
+    run(cluster)
+    first = uids(cluster.pods("learner"))
+    cluster.admin.delete(JOBS, cluster.namespace, "pong-learner", propagation="Orphan")
+    eventually(
+        lambda: len(cluster.pods("learner")) == 1 and not first & uids(cluster.pods("learner")),
+        timeout_seconds=60,
+        what="one new learner, and the old one gone",
+    )
+    cluster.reaches("Running")
+
+
 def test_deleting_a_job_leaves_nothing_behind(cluster: Cluster) -> None:
     run(cluster)
     simulators(cluster, 2)
     cluster.admin.delete(TRAINING_JOBS, cluster.namespace, "pong")
     kinds = (JOBS, DEPLOYMENTS, PODS, SERVICES, SECRETS)
     eventually(lambda: not any(cluster.all(kind) for kind in kinds), timeout_seconds=60, what="nothing is left")
+
+
+def test_a_job_made_again_under_the_name_of_one_that_failed_begins_anew(cluster: Cluster) -> None:
+    run(cluster)
+    cluster.end_learners(78, "environment.id: no such environment")
+    cluster.reaches("Failed")
+    first = (cluster.learner_job() or {})["metadata"]["uid"]
+    cluster.hold(JOBS, "pong-learner")
+    cluster.admin.delete(TRAINING_JOBS, cluster.namespace, "pong")
+    eventually(lambda: cluster.job() is None, timeout_seconds=60, what="the first job is gone")
+    cluster.submit(manifest())
+    what = "Job pong-learner of an earlier job of this name is not gone yet"
+    eventually(lambda: what in cluster.status().message, timeout_seconds=60, what=what)
+    assert (cluster.status().attempt, cluster.status().failure) == (1, None)
+    assert (cluster.learner_job() or {})["metadata"]["uid"] == first
+    cluster.release(JOBS, "pong-learner")
+    cluster.reaches("Running")
+    assert (cluster.status().attempt, cluster.status().restarts) == (1, 0)
 
 
 def test_a_finished_job_is_deleted_after_its_time(cluster: Cluster) -> None:

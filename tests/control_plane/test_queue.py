@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stepstream_operator.api.status_types import ConditionType
-from stepstream_operator.runtime.resources import DEPLOYMENTS, JOBS, Object
+from stepstream_operator.runtime.resources import DEPLOYMENTS, JOBS, PODS, TRAINING_JOBS, Object
 from tests.support.daemons import eventually
 from tests.support.running_operator import Cluster, manifest
 
@@ -42,6 +42,14 @@ def test_a_queued_job_waits_until_kueue_lets_it_start(cluster: Cluster) -> None:
     cluster.tells("Queued", "Admitted")
 
 
+def test_a_job_that_is_taken_out_of_its_queue_starts(cluster: Cluster) -> None:
+    cluster.submit(queued())
+    eventually(lambda: "queue team" in cluster.status().message, timeout_seconds=60, what="it waits for quota")
+    none = {"metadata": {"labels": dict.fromkeys(queued()["metadata"]["labels"])}}
+    cluster.admin.merge(TRAINING_JOBS, cluster.namespace, "pong", none)
+    cluster.reaches("Running")
+
+
 def test_every_workload_carries_the_labels_by_which_kueue_finds_its_queue(cluster: Cluster) -> None:
     cluster.submit(queued())
     eventually(cluster.learner_job, timeout_seconds=60, what="the learners' Job")
@@ -57,11 +65,13 @@ def test_a_job_that_kueue_preempts_waits_in_its_queue_again_and_loses_no_restart
     eventually(cluster.learner_job, timeout_seconds=60, what="the learners' Job")
     kueue_lets_it(cluster, run=True)
     cluster.reaches("Running")
+    eventually(lambda: len(cluster.pods("simulator")) == 2, timeout_seconds=60, what="two simulators")
     kueue_lets_it(cluster, run=False)
     eventually(lambda: "queue team" in cluster.status().message, timeout_seconds=60, what="it waits for quota again")
-    eventually(lambda: cluster.pods("learner") == [], timeout_seconds=60, what="its learners leave")
+    eventually(lambda: cluster.all(PODS) == [], timeout_seconds=60, what="its learners and simulators leave")
     cluster.reaches("Pending")
     kueue_lets_it(cluster, run=True)
     cluster.reaches("Running")
     status = cluster.status()
     assert (status.attempt, status.restarts, status.holds(ConditionType.Admitted)) == (1, 0, True)
+    eventually(lambda: len(cluster.pods("simulator")) == 2, timeout_seconds=60, what="two simulators again")

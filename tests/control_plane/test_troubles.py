@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
 
 from stepstream_operator.api.status_types import ConditionType, Phase
-from stepstream_operator.runtime.resources import CONFIG_MAPS, JOBS, PODS, Object, Resource
+from stepstream_operator.runtime.resources import CONFIG_MAPS, JOBS, PODS, SECRETS, Object, Resource
 from tests.support.daemons import eventually
 from tests.support.running_operator import Cluster, manifest
 
@@ -36,10 +37,11 @@ def test_no_simulator_starts_before_learners_accept_streams(cluster: Cluster) ->
     assert (cluster.pods("simulator"), cluster.status().phase) == ([], Phase.Pending)
 
 
-def test_a_quota_that_keeps_learners_out_is_told_in_one_sentence(cluster: Cluster) -> None:
-    quota = {"metadata": {"name": "few"}, "spec": {"hard": {"pods": "0"}}}
+@pytest.mark.parametrize(("room", "learners"), [(0, 1), (1, 2)])
+def test_a_quota_that_keeps_learners_out_is_told_in_one_sentence(cluster: Cluster, room: int, learners: int) -> None:
+    quota = {"metadata": {"name": "few"}, "spec": {"hard": {"pods": str(room)}}}
     cluster.admin.create(QUOTAS, cluster.namespace, {"apiVersion": "v1", "kind": "ResourceQuota"} | quota)
-    cluster.submit(manifest())
+    cluster.submit(manifest(learners={"replicas": learners}))
     eventually(lambda: "exceeded quota" in cluster.status().message, timeout_seconds=60, what="the quota is told")
     assert cluster.status().message.startswith("learners cannot be created: ")
 
@@ -59,6 +61,17 @@ def test_an_object_of_that_name_that_is_not_the_jobs_is_left_alone(cluster: Clus
     eventually(lambda: "is not this job's" in cluster.status().message, timeout_seconds=60, what="the clash is told")
     held = cluster.admin.get(CONFIG_MAPS, cluster.namespace, "pong-config") or {}
     assert (held["data"], "ownerReferences" in held["metadata"]) == ({"mine": "yes"}, False)
+
+
+def test_a_secret_of_that_name_that_is_not_the_jobs_is_left_alone(cluster: Cluster) -> None:
+    mine = base64.b64encode(b"mine").decode()
+    foreign = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pong-tls"}, "data": {"tls.key": mine}}
+    cluster.admin.create(SECRETS, cluster.namespace, foreign)
+    cluster.submit(manifest())
+    eventually(lambda: "is not this job's" in cluster.status().message, timeout_seconds=60, what="the clash is told")
+    held = cluster.admin.get(SECRETS, cluster.namespace, "pong-tls") or {}
+    assert (held["data"], "ownerReferences" in held["metadata"]) == ({"tls.key": mine}, False)
+    assert cluster.all(JOBS) == []
 
 
 @pytest.mark.parametrize(

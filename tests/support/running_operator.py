@@ -22,6 +22,7 @@ from stepstream_operator.status import previous_status
 from tests.support.daemons import eventually
 from tests.support.fault_proxy import FaultProxy
 
+HELD = "tests.stepstream.dev/held"
 CRDS = Resource(group="apiextensions.k8s.io", version="v1", plural="customresourcedefinitions", kind="CRD")
 
 
@@ -163,6 +164,13 @@ class Cluster:
 
     def learner_job(self, name: str = "pong") -> Object | None:
         return self.admin.get(JOBS, self.namespace, f"{name}-learner")
+
+    def hold(self, resource: Resource, name: str) -> None:
+        """From now on the object outlives its deletion, until it is released."""
+        self.admin.merge(resource, self.namespace, name, {"metadata": {"finalizers": [HELD]}})
+
+    def release(self, resource: Resource, name: str) -> None:
+        self.admin.merge(resource, self.namespace, name, {"metadata": {"finalizers": None}})
 
     def reaches(self, phase: str, name: str = "pong", timeout_seconds: float = 60) -> None:
         what = f"{name} is {phase}"

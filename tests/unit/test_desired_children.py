@@ -9,6 +9,7 @@ from stepstream_operator.api import TrainingJob
 from stepstream_operator.children import (
     LEARNER,
     SIMULATOR,
+    Images,
     Manifest,
     cluster_placement,
     desired_children,
@@ -33,6 +34,12 @@ def local_children(job: TrainingJob, **options: Any) -> list[Manifest]:
 
 def child(job: TrainingJob, kind: str, **options: Any) -> Manifest:
     return next(child for child in children(job, **options) if child["kind"] == kind)
+
+
+def image(job: TrainingJob, role: str, **placed: Any) -> str:
+    placement = cluster_placement(job, tls=True, images=Images(learner="chart:l", simulator="chart:s"), **placed)
+    container = workload(desired_children(job, 1, placement), role)["spec"]["template"]["spec"]["containers"][0]
+    return str(container["image"])
 
 
 def pod_spec(job: TrainingJob, role: str, **options: Any) -> Manifest:
@@ -272,3 +279,20 @@ def test_a_variable_that_only_a_cluster_can_fill_is_refused_on_one_machine() -> 
 def test_the_longest_name_still_makes_host_names() -> None:
     job = make_job({"learners": {"replicas": 512}}, name="p" * 40)
     assert len(child(job, "Job")["metadata"]["name"] + "-511") <= 63
+
+
+def test_images_are_the_jobs_own_or_the_charts() -> None:
+    own = make_job({"image": "own:1"})
+    assert [image(job, role) for job in (make_job(), own) for role in (LEARNER, SIMULATOR)] == [
+        "chart:l",
+        "chart:s",
+        "own:1",
+        "own:1",
+    ]
+
+
+def test_simulators_fit_the_learners_that_run_already() -> None:
+    own = make_job({"image": "own:2"})
+    assert image(own, SIMULATOR, simulator_image="own:1") == "own:1"
+    recorded = child(own, "Job")["metadata"]["annotations"]["stepstream.dev/simulator-image"]
+    assert recorded == "own:2"

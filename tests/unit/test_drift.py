@@ -38,6 +38,7 @@ def test_what_the_api_server_adds_leaves_out_or_rewrites_is_no_drift(observed: A
         ({"limits": {"cpu": "2"}}, {"limits": {"cpu": 1}}),
         ({"limits": {"cpu": "1m"}}, {"limits": {"cpu": "1M"}}),
         ({"limits": {}}, {"limits": {"cpu": "x"}}),
+        ({"selector": {"a": "1", "added": "2"}}, {"selector": {"a": "1"}}),
     ],
 )
 def test_a_change_is_drift(observed: Any, desired: Any) -> None:

@@ -7,12 +7,9 @@ import pytest
 
 from stepstream_operator.api import TrainingJob
 from stepstream_operator.api.status_types import ConditionType, JobStatus, Phase
-from stepstream_operator.status import (
-    Pod,
-    SimulatorSet,
-    Termination,
-)
+from stepstream_operator.status import Observed, Pod, SimulatorSet, Termination, next_deadline
 from tests.support.jobs import (
+    NOW,
     crashed_learner,
     derived,
     later,
@@ -71,6 +68,12 @@ def test_a_learner_that_was_ready_and_is_not_is_lost_until_it_is_back() -> None:
     still_lost = derived(previous=lost, learner_job=learner_job(), pods=())
     assert reason(lost, ConditionType.Ready) == reason(still_lost, ConditionType.Ready) == "LearnersLost"
     assert reason(derived(previous=derived()), ConditionType.Ready) == "LearnersStarting"
+
+
+def test_a_learner_that_is_drained_is_ready_no_more() -> None:
+    drained = derived(previous=running(), learner_job=learner_job(), pods=(ready_learner(deleting=True),))
+    assert (drained.phase, drained.learners.summary) == (Phase.Pending, "0/1")
+    assert reason(drained, ConditionType.Ready) == "LearnersLost"
 
 
 def test_a_transition_time_changes_with_the_status_only() -> None:
@@ -142,10 +145,37 @@ def test_a_drained_learner_is_no_failure(pod: Pod) -> None:
 
 
 def test_a_failure_whose_pod_is_gone_is_told_from_the_jobs_own_condition() -> None:
-    failed = learner_job(failed=True, failure_reason="PodFailurePolicy", failure_message="Pod x failed")
+    failed = learner_job(failed=True, failure_reason="BackoffLimitExceeded", failure_message="Pod x failed")
     seen = derived(previous=running(), learner_job=failed)
     assert seen.failure is not None
-    assert seen.failure.message == "learners failed: Pod x failed"
+    assert (seen.failure.message, seen.attempt) == ("learners failed: Pod x failed", 2)
+
+
+BY_RULE = {"failed": True, "failure_reason": "PodFailurePolicy", "failure_message": "exit code 78"}
+
+
+def test_input_that_cannot_work_is_not_tried_again_though_its_pod_is_gone() -> None:
+    seen = derived(previous=running(), learner_job=learner_job(**BY_RULE))
+    assert (seen.phase, seen.attempt, reason(seen, ConditionType.Failed)) == (Phase.Failed, 1, "InvalidInput")
+
+
+def test_input_that_cannot_work_is_the_cause_though_another_learner_failed_first() -> None:
+    invalid = crashed_learner(exit_code=78, log="no such game", name="b")
+    assert invalid.termination is not None
+    later_on = replace(invalid, termination=replace(invalid.termination, finished_at=later(90)))
+    seen = derived(previous=running(), learner_job=learner_job(**BY_RULE), pods=(crashed_learner(), later_on))
+    assert seen.failure is not None
+    assert (seen.failure.log, seen.failure.exit_code) == ("no such game", 78)
+
+
+def test_a_failure_waits_a_moment_for_the_pod_that_explains_it() -> None:
+    failed = learner_job(failed=True, failed_at=NOW)
+    assert derived(seconds=4, previous=running(), learner_job=failed).attempt == 1
+    explained = derived(seconds=4, previous=running(), learner_job=failed, pods=(crashed_learner(),))
+    assert (explained.attempt, explained.failure and explained.failure.exit_code) == (2, 1)
+    assert derived(seconds=5, previous=running(), learner_job=failed).attempt == 2
+    waiting = Observed(previous=running(), learner_job=failed)
+    assert next_deadline(make_job(), waiting, later(4)) == later(5)
 
 
 def test_a_log_is_kept_to_its_last_two_kibibytes() -> None:
@@ -185,6 +215,25 @@ def test_the_time_a_job_may_take_is_limited() -> None:
     assert reason(ended, ConditionType.Failed) == "DeadlineExceeded"
 
 
+def test_time_spent_in_a_queue_or_suspended_does_not_count_and_the_clock_starts_anew_afterwards() -> None:
+    limit = {"activeDeadlineSeconds": 3600}
+    job, suspended = make_job(limit, labels={"kueue.x-k8s.io/queue-name": "team"}), make_job({"suspend": True} | limit)
+    queued = derived(job, seconds=1, previous=derived(job), learner_job=learner_job(held=True))
+    still_queued = derived(job, seconds=7200, previous=queued, learner_job=learner_job(held=True))
+    admitted = derived(job, seconds=7200, previous=still_queued, learner_job=learner_job())
+    halted = derived(suspended, seconds=7300, previous=admitted)
+    still_halted = derived(suspended, seconds=20_000, previous=halted)
+    resumed = derived(job, seconds=30_000, previous=still_halted)
+    assert [seen.phase for seen in (still_queued, admitted, still_halted, resumed)] == [
+        Phase.Pending,
+        Phase.Pending,
+        Phase.Suspended,
+        Phase.Pending,
+    ]
+    assert derived(job, seconds=33_599, previous=resumed).phase is Phase.Pending
+    assert reason(derived(job, seconds=33_600, previous=resumed), ConditionType.Failed) == "DeadlineExceeded"
+
+
 def pending_job(**metadata: Any) -> TrainingJob:
     return make_job({"pendingDeadlineSeconds": 600}, creationTimestamp="2030-01-01T12:00:00Z", **metadata)
 
@@ -199,6 +248,14 @@ def test_the_time_a_job_may_wait_is_limited() -> None:
         "learners did not run within 10m (spec.pendingDeadlineSeconds): "
         "1 learner cannot be scheduled: 0/5 nodes have 4 free cpu"
     )
+
+
+def test_a_job_that_was_made_suspended_waits_from_its_resume_on() -> None:
+    held = replace(pending_job(), spec=replace(pending_job().spec, suspend=True))
+    resumed = derived(pending_job(), seconds=9000, previous=derived(held))
+    assert resumed.phase is Phase.Pending
+    assert derived(pending_job(), seconds=9599, previous=resumed).phase is Phase.Pending
+    assert derived(pending_job(), seconds=9600, previous=resumed).phase is Phase.Failed
 
 
 def test_a_job_that_ran_is_not_pending_when_it_restarts() -> None:
@@ -226,6 +283,16 @@ def test_a_resume_is_a_new_attempt_and_no_restart() -> None:
     assert (resumed.attempt, resumed.restarts, resumed.last_resume_time) == (2, 0, "2030-01-01T12:01:00Z")
     assert not resumed.holds(ConditionType.Suspended)
     assert derived(seconds=90, previous=resumed).attempt == 2
+
+
+@pytest.mark.parametrize("suspend", [True, False], ids=["suspended", "resumed"])
+def test_learners_that_had_to_be_killed_to_suspend_a_job_are_no_failure(suspend: bool) -> None:
+    job = make_job({"suspend": suspend, "backoffLimit": 0})
+    leaving = derived(make_job(SUSPENDED), previous=running(), learner_job=learner_job(deleting=True))
+    killed = learner_job(deleting=True, failed=True)
+    seen = derived(job, previous=leaving, learner_job=killed, pods=(crashed_learner(exit_code=137),))
+    assert (seen.restarts, seen.failure, seen.attempt) == (0, None, 1 if suspend else 2)
+    assert seen.phase is (Phase.Suspended if suspend else Phase.Pending)
 
 
 def test_a_job_made_suspended_begins_nothing() -> None:

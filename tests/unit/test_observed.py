@@ -39,6 +39,13 @@ def pod(**changes: Any) -> Pod:
 
 
 ENDED = {"exitCode": 1, "reason": "Error", "message": "log", "finishedAt": "2030-01-01T12:00:00Z"}
+ENDED_JOB = {
+    "type": "Failed",
+    "status": "True",
+    "lastTransitionTime": "2030-01-01T12:00:00Z",
+    "reason": "PodFailurePolicy",
+    "message": "m",
+}
 END = Termination(exit_code=1, reason="Error", log="log", finished_at=datetime(2030, 1, 1, 12, tzinfo=UTC))
 
 
@@ -60,6 +67,13 @@ END = Termination(exit_code=1, reason="Error", log="log", finished_at=datetime(2
         ),
         ({"metadata": {"name": "p", "uid": "u", "labels": LABELS, "deletionTimestamp": "x"}}, pod(deleting=True)),
         ({"metadata": {"name": "p"}}, Pod(name="p", role="")),
+        (
+            {
+                "metadata": {"name": "p", "ownerReferences": [{"uid": "a"}, {"uid": "b", "controller": True}]},
+                "status": {"phase": "Failed"},
+            },
+            Pod(name="p", role="", controller="b", ended=True),
+        ),
     ],
 )
 def test_a_pod(raw: dict[str, Any], seen: Pod) -> None:
@@ -74,8 +88,15 @@ def test_a_pod(raw: dict[str, Any], seen: Pod) -> None:
         ({}, [{"type": "Complete", "status": "True"}], LearnerJob(attempt=2, uid="u", succeeded=True)),
         (
             {},
-            [{"type": "Failed", "status": "True", "reason": "PodFailurePolicy", "message": "m"}],
-            LearnerJob(attempt=2, uid="u", failed=True, failure_reason="PodFailurePolicy", failure_message="m"),
+            [ENDED_JOB],
+            LearnerJob(
+                attempt=2,
+                uid="u",
+                failed=True,
+                failed_at=datetime(2030, 1, 1, 12, tzinfo=UTC),
+                failure_reason="PodFailurePolicy",
+                failure_message="m",
+            ),
         ),
     ],
 )

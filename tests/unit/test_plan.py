@@ -7,9 +7,9 @@ import pytest
 
 from stepstream_operator.api import TrainingJob
 from stepstream_operator.children import Manifest, cluster_placement, desired_children
-from stepstream_operator.plan import Gates, Plan, plan, plan_finished, simulators_to_replace
+from stepstream_operator.plan import Gates, Plan, orphans_to_remove, plan, plan_finished, simulators_to_replace
 from stepstream_operator.status import Pod, Termination
-from tests.support.jobs import UID, later, make_job, simulator_pod
+from tests.support.jobs import UID, later, learner_pod, make_job, simulator_pod
 
 NOTHING_STARTS = Gates(learners=False, simulators=False)
 
@@ -66,6 +66,14 @@ def test_simulators_that_were_put_to_rest_wait_for_learners() -> None:
     assert kinds(planned(make_job(), resting).patches) == ["Deployment"]
 
 
+def test_a_queue_that_takes_learners_back_gets_the_simulators_quota_too() -> None:
+    preempted = Gates(simulators=False, held=True)
+    patches = planned(make_job(), existing(make_job()), gates=preempted).patches
+    assert [patch["spec"]["replicas"] for patch in patches] == [0]
+    assert planned(make_job(), existing(make_job(), Deployment={"replicas": 0}), gates=preempted).is_empty
+    assert "Deployment" not in kinds(planned(make_job(), [], gates=preempted).creates)
+
+
 def test_drift_is_repaired() -> None:
     drifted = existing(make_job(), Service={"publishNotReadyAddresses": False}, Job={"parallelism": 0})
     assert kinds(planned(make_job(), drifted).patches) == ["Service", "Job"]
@@ -97,6 +105,51 @@ def test_a_queues_hold_on_learners_is_left_to_the_queue() -> None:
     assert planned(queued, existing(queued, Job={"suspend": False})).is_empty
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        {"simulators": {"resources": {"limits": {"cpu": 1}}}},
+        {"simulators": {"template": {"spec": {"nodeSelector": {"pool": "cheap"}}}}},
+        {"simulators": {"template": {"metadata": {"annotations": {"a": "b"}}}}},
+    ],
+)
+def test_what_is_taken_out_of_a_job_is_taken_out_of_its_children(before: dict[str, Any]) -> None:
+    assert kinds(planned(make_job(), existing(make_job(before))).patches) == ["Deployment"]
+
+
+def test_what_others_add_to_a_child_is_theirs() -> None:
+    children = existing(make_job(), Deployment={"progressDeadlineSeconds": 9})
+    found(children, "Job")["metadata"]["labels"]["team"] = "a"
+    found(children, "Deployment")["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "1"
+    assert planned(make_job(), children).is_empty
+
+
+IN_QUEUE = {"labels": {"kueue.x-k8s.io/queue-name": "team"}}
+
+
+def test_a_held_job_that_is_taken_out_of_its_queue_starts() -> None:
+    held = existing(make_job(**IN_QUEUE), Job={"suspend": True}, Deployment={"replicas": 0})
+    job = found(list(planned(make_job(), held).patches), "Job")
+    assert job["spec"]["suspend"] is False
+    assert "kueue.x-k8s.io/queue-name" not in job["metadata"]["labels"]
+
+
+def test_a_held_job_may_be_given_to_another_queue_and_stays_held() -> None:
+    held = existing(make_job(**IN_QUEUE), Job={"suspend": True})
+    job = found(list(planned(make_job(labels={"kueue.x-k8s.io/queue-name": "other"}), held).patches), "Job")
+    assert (job["spec"]["suspend"], job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"]) == (True, "other")
+
+
+@pytest.mark.parametrize(("before", "after"), [(IN_QUEUE, {}), ({}, IN_QUEUE)], ids=["out", "in"])
+def test_what_runs_keeps_its_queue(before: dict[str, Any], after: dict[str, Any]) -> None:
+    running = existing(make_job(**before), Job={"suspend": False})
+    assert planned(make_job(**after), running).is_empty
+
+
+def test_a_job_that_somebody_else_holds_is_left_to_them() -> None:
+    assert planned(make_job(), existing(make_job(), Job={"suspend": True})).is_empty
+
+
 def test_a_claim_that_was_enlarged_stays_so() -> None:
     job = make_job({"checkpoint": {"volume": {"claimTemplate": {"size": "1Gi"}}}})
     larger = existing(job, PersistentVolumeClaim={"resources": {"requests": {"storage": "9Gi"}}})
@@ -117,10 +170,21 @@ def test_certificates_and_claims_are_never_deleted_for_not_being_desired(kind: s
 
 def test_an_object_of_somebody_else_under_a_childs_name_is_not_touched_but_told() -> None:
     foreign = existing(make_job())
-    found(foreign, "ConfigMap")["metadata"]["ownerReferences"][0]["uid"] = "other"
+    del found(foreign, "ConfigMap")["metadata"]["ownerReferences"]
     step = planned(make_job(), foreign)
     assert step.is_empty
-    assert step.problems == ("ConfigMap pong-config exists already and is not this job's",)
+    told = "ConfigMap pong-config exists already and is not this job's: delete it, or give the job another name"
+    assert step.problems == (told,)
+
+
+@pytest.mark.parametrize("kind", ["ConfigMap", "Service", "Job", "Deployment"])
+def test_nothing_is_started_beside_what_an_earlier_job_of_the_name_left(kind: str) -> None:
+    job = make_job(uid="of-the-second")
+    left = found(existing(make_job()), kind)
+    step = planned(job, [left])
+    assert not {"Job", "Deployment"} & set(kinds(step.creates))
+    assert step.deletes == step.patches == ()
+    assert step.problems == (f"{kind} {left['metadata']['name']} of an earlier job of this name is not gone yet",)
 
 
 def ended(job: TrainingJob, kind: str = "Complete") -> list[Manifest]:
@@ -164,3 +228,8 @@ def test_a_simulator_that_did_work_is_replaced_at_once_and_one_that_cannot_start
     pod: Pod, replaced: bool
 ) -> None:
     assert bool(simulators_to_replace([pod], "games")) == replaced
+
+
+def test_learners_that_nothing_would_ever_end_are_deleted_and_those_of_a_job_or_on_their_way_are_not() -> None:
+    strays = [learner_pod(uid="lost"), learner_pod(controller="j1"), learner_pod(deleting=True)]
+    assert [deletion.uid for deletion in orphans_to_remove(strays, "games")] == ["lost"]

@@ -189,7 +189,7 @@ class TrainingJobSpec(TrainingConfig):
         doc="When checkpoints are written, what they hold, and where they are kept.", default_factory=CheckpointSpec
     )
     image: str | None = spec_field(
-        doc="Image of learners and simulators.",
+        doc="Image of learners and simulators. Another one is for the next attempt.",
         default=None,
         max_length=512,
         derived_default="the chart's learner and simulator images",
@@ -219,7 +219,7 @@ class TrainingJobSpec(TrainingConfig):
         maximum=1000,
     )
     active_deadline_seconds: int | None = spec_field(
-        doc="Seconds from the start after which the job fails. Time spent suspended counts.",
+        doc="Seconds from its start, resume or admission after which the job fails, as a Job's.",
         default=None,
         minimum=1,
         maximum=MAX_INT32,

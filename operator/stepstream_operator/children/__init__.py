@@ -12,6 +12,7 @@ from stepstream_operator.children.placement import Images, Placement, cluster_pl
 from stepstream_operator.children.process import Process, files, process, workload
 from stepstream_operator.children.service import learner_service
 from stepstream_operator.children.simulator_deployment import simulator_deployment
+from stepstream_operator.children.stamp import stamped
 
 __all__ = [
     "LEARNER",
@@ -40,7 +41,7 @@ def desired_children(
     """
     replicas = job.spec.simulators.replicas if simulators is None else simulators
     claim = checkpoint_claim(job)
-    return [
+    children = [
         config_map(job, replicas),
         learner_service(job),
         network_policy(job),
@@ -49,3 +50,4 @@ def desired_children(
         *([] if job.spec.suspend else [learner_job(job, attempt, placement)]),
         simulator_deployment(job, 0 if job.spec.suspend else replicas, placement),
     ]
+    return [stamped(child) for child in children]

@@ -30,7 +30,7 @@ def learner_container(job: TrainingJob, attempt: int, placement: Placement) -> C
     ports = [_port(STREAM_PORT_NAME, contract.STREAM_PORT), _port(HTTP_PORT_NAME, contract.HTTP_PORT)]
     return {
         "name": LEARNER,
-        "image": job.spec.image or placement.images.learner,
+        "image": placement.images.learner,
         "command": list(contract.LEARNER_COMMAND),
         "env": variables,
         "ports": ports,
@@ -52,7 +52,7 @@ def simulator_container(job: TrainingJob, placement: Placement) -> Container:
     ]
     return {
         "name": SIMULATOR,
-        "image": job.spec.image or placement.images.simulator,
+        "image": placement.images.simulator,
         "command": list(contract.SIMULATOR_COMMAND),
         "env": variables,
         "ports": [_port(HTTP_PORT_NAME, contract.HTTP_PORT)],

@@ -16,7 +16,9 @@ from stepstream_operator.children.names import (
     ATTEMPT_LABEL,
     LEARNER,
     SAFE_TO_EVICT,
+    SIMULATOR_IMAGE,
     learners_name,
+    pod_labels,
     queue_labels,
     role_labels,
 )
@@ -30,8 +32,9 @@ GRACE_SECONDS: Final = 120
 
 
 def learner_job(job: TrainingJob, attempt: int, placement: Placement) -> Manifest:
-    labels = {**role_labels(job, LEARNER), ATTEMPT_LABEL: str(attempt)}
-    child = manifest(job, "batch/v1", "Job", learners_name(job.name), {**labels, **queue_labels(job)})
+    labels = {**role_labels(job, LEARNER), ATTEMPT_LABEL: str(attempt), **queue_labels(job)}
+    child = manifest(job, "batch/v1", "Job", learners_name(job.name), labels)
+    child["metadata"]["annotations"] = {SIMULATOR_IMAGE: placement.images.simulator}
     child["spec"] = {
         "completionMode": "Indexed",
         "completions": job.spec.learners.replicas,
@@ -39,14 +42,14 @@ def learner_job(job: TrainingJob, attempt: int, placement: Placement) -> Manifes
         "backoffLimit": 0,
         "podReplacementPolicy": "Failed",
         "podFailurePolicy": {"rules": _failure_rules()},
-        "template": _template(job, attempt, placement, labels),
+        "template": _template(job, attempt, placement),
     }
     if queue_labels(job):
         child["spec"]["suspend"] = True  # Kueue lets it start when there is quota
     return child
 
 
-def _template(job: TrainingJob, attempt: int, placement: Placement, labels: dict[str, str]) -> dict[str, Any]:
+def _template(job: TrainingJob, attempt: int, placement: Placement) -> dict[str, Any]:
     volumes = [
         config_volume(job, placement.config_dir),
         run_volume(job, placement),
@@ -60,6 +63,7 @@ def _template(job: TrainingJob, attempt: int, placement: Placement, labels: dict
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "volumes": pod_volumes,
     }
+    labels = {**pod_labels(job, LEARNER), ATTEMPT_LABEL: str(attempt)}
     metadata = {"labels": labels, "annotations": {SAFE_TO_EVICT: "false"}}
     return pod_template(job, container, spec, metadata, job.spec.learners.template)
 

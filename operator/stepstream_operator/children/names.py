@@ -13,6 +13,12 @@ ROLE_LABEL: Final = f"{GROUP}/role"
 ATTEMPT_LABEL: Final = f"{GROUP}/attempt"
 """On the learners' Job and its pods: which life of the learner set they are."""
 
+JOB_UID_LABEL: Final = f"{GROUP}/job-uid"
+"""On pods, and in no selector: which job they are of, where one was deleted and another made under its name."""
+
+SIMULATOR_IMAGE: Final = f"{GROUP}/simulator-image"
+"""Annotation of the learners' Job: the image of the simulators that speak with them, for as long as they live."""
+
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY_VALUE: Final = "stepstream"
 NAME_LABEL: Final = "app.kubernetes.io/name"
@@ -58,8 +64,13 @@ def job_labels(job: TrainingJob) -> dict[str, str]:
 
 
 def role_labels(job: TrainingJob, role: str) -> dict[str, str]:
-    """On every child, and every pod, of one role."""
+    """On every child of one role."""
     return {**job_labels(job), COMPONENT_LABEL: role, ROLE_LABEL: role}
+
+
+def pod_labels(job: TrainingJob, role: str) -> dict[str, str]:
+    """On every pod of one role."""
+    return {**role_labels(job, role), JOB_UID_LABEL: job.metadata.uid}
 
 
 def role_selector(job: TrainingJob, role: str) -> dict[str, str]:

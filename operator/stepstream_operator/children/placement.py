@@ -18,7 +18,7 @@ CLUSTER_DATA_DIR: Final = "/var/lib/stepstream"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Images:
-    """Images for jobs that name none."""
+    """What learners and simulators run. Both of one version: they speak one protocol."""
 
     learner: str = "stepstream/learner:latest"
     simulator: str = "stepstream/simulator:latest"
@@ -49,8 +49,14 @@ class Placement:
         return f"{self.config_dir}/{CONFIG_FILE}"
 
 
-def cluster_placement(job: TrainingJob, *, tls: bool, images: Images | None = None) -> Placement:
-    """Pods of a cluster. Host names stay the same over attempts, so simulators find a restarted learner again."""
+def cluster_placement(
+    job: TrainingJob, *, tls: bool, images: Images | None = None, simulator_image: str = ""
+) -> Placement:
+    """Pods of a cluster. Host names stay the same over attempts, so simulators find a restarted learner again.
+
+    `images` are for jobs that name none. `simulator_image` is what fits the learners that run already, if any do.
+    """
+    images = images or Images()
     learners = learners_name(job.name)
     return Placement(
         config_dir=CLUSTER_CONFIG_DIR,
@@ -61,7 +67,10 @@ def cluster_placement(job: TrainingJob, *, tls: bool, images: Images | None = No
         learner_http=f"0.0.0.0:{HTTP_PORT}",
         simulator_http=f"0.0.0.0:{HTTP_PORT}",
         final_status="/dev/termination-log",
-        images=images or Images(),
+        images=Images(
+            learner=job.spec.image or images.learner,
+            simulator=simulator_image or job.spec.image or images.simulator,
+        ),
     )
 
 

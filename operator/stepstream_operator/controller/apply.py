@@ -6,14 +6,17 @@ from collections.abc import Iterable
 
 from stepstream_operator.api import TrainingJob
 from stepstream_operator.children import Manifest
+from stepstream_operator.children.manifest import clash, is_of_a_job, is_owned
 from stepstream_operator.controller.job_log import JobLog
 from stepstream_operator.controller.watched import RESOURCE_OF_KIND, Stores
 from stepstream_operator.plan import Deletion, Plan
 from stepstream_operator.runtime.client import Client
 from stepstream_operator.runtime.errors import ApiError, RequestFailed
-from stepstream_operator.runtime.resources import Object, Resource
+from stepstream_operator.runtime.resources import SECRETS, Object, Resource
 
 log = JobLog("operator.apply")
+_NEVER_TWICE = ("Job", "Secret")
+"""A second set of learners, or an authority that running pods do not know, must not come of a stale read."""
 
 
 class NotYet(RequestFailed):
@@ -37,10 +40,10 @@ class Applier:
     def carry_out(self, job: TrainingJob, plan: Plan) -> None:
         """Raises RequestFailed for what will pass, Refused for what a person must mend."""
         self.delete(job, plan.deletes)
-        for child in plan.creates:
-            self._create(job, child)
         for child in plan.patches:
             self.apply(job, child)
+        for child in plan.creates:
+            self._create(job, child)
 
     def delete(self, job: TrainingJob, deletions: Iterable[Deletion]) -> None:
         for deletion in deletions:
@@ -68,33 +71,46 @@ class Applier:
     def _create(self, job: TrainingJob, child: Manifest) -> None:
         """The store knows none of that name; the server is asked too, lest an object of somebody else be taken over."""
         metadata = child["metadata"]
+        if child["kind"] == SECRETS.kind and self._create_outright(job, child):
+            return
         found = self._client.get(RESOURCE_OF_KIND[child["kind"]], metadata["namespace"], metadata["name"])
-        if found is not None and not _is_owned(found, job):
-            _explain(child, found)
-        if found is None or found["kind"] != "Job":
-            self.apply(job, child)
-        else:
-            raise NotYet(f"Job {metadata['name']} is there already, though our reads did not show it")
+        if found is not None and not is_owned(found, job):
+            raise _in_the_way(found)
+        if found is not None and child["kind"] in _NEVER_TWICE:
+            raise NotYet(f"{child['kind']} {metadata['name']} is there already, though our reads did not show it")
+        self.apply(job, child)
+
+    def _create_outright(self, job: TrainingJob, child: Manifest) -> bool:
+        """In one request, which fails where anything has the name. A Secret never loses a field that it once had, so
+        it may do without the field ownership that only an apply gives."""
+        try:
+            created = self._client.create(SECRETS, job.namespace, child)
+        except ApiError as error:
+            if error.reason == "AlreadyExists":
+                return False
+            raise _meaning(child, error) from error
+        log.info("create", kind=child["kind"], child=child["metadata"]["name"])
+        created["metadata"].pop("managedFields", None)
+        self._stores[SECRETS].wrote(created)
+        return True
 
     def _send(self, job: TrainingJob, resource: Resource, child: Manifest, *, dry_run: bool = False) -> Object:
         try:
             return self._client.apply(resource, job.namespace, child, dry_run=dry_run)
         except ApiError as error:
-            name = f"{child['kind']} {child['metadata']['name']}"
-            if error.is_temporary or error.is_namespace_ending:
-                raise
-            if error.code == 422 and "field is immutable" in error.message:
-                raise NotYet(f"{name} is still an earlier one: {error.message}") from error
-            raise Refused(f"{name} is refused: {error.message}") from error
+            raise _meaning(child, error) from error
 
 
-def _is_owned(found: Object, job: TrainingJob) -> bool:
-    return any(owner.get("uid") == job.metadata.uid for owner in found["metadata"].get("ownerReferences") or ())
-
-
-def _explain(child: Manifest, found: Object) -> None:
-    """Raises for an object that is not this job's: an earlier job's is about to be collected, another's stays."""
+def _meaning(child: Manifest, error: ApiError) -> Exception:
+    """What the server's answer to a write of `child` means: it passes, or a person must mend it."""
     name = f"{child['kind']} {child['metadata']['name']}"
-    if (found["metadata"].get("labels") or {}).items() >= child["metadata"]["labels"].items():
-        raise NotYet(f"{name} of an earlier job of this name is not gone yet")
-    raise Refused(f"{name} exists already and is not this job's: delete it, or give the job another name")
+    if error.is_temporary or error.is_namespace_ending:
+        return error
+    if error.code == 422 and "field is immutable" in error.message:
+        return NotYet(f"{name} is still an earlier one: {error.message}")
+    return Refused(f"{name} is refused: {error.message}")
+
+
+def _in_the_way(found: Object) -> NotYet | Refused:
+    """The error for an object that is not this job's: an earlier job's is about to be collected, another's stays."""
+    return NotYet(clash(found)) if is_of_a_job(found) else Refused(clash(found))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from stepstream_operator.children import LEARNER
 from stepstream_operator.runtime.client import Client
 from stepstream_operator.runtime.resources import EVENTS
 from stepstream_operator.runtime.store import Key
@@ -11,7 +12,7 @@ from stepstream_operator.status import Observed
 
 # The Job's controller backs off itself; asking more often would tell nothing new.
 ASK_SECONDS = 10.0
-# While nothing is known: pods that are on their way need no question, and those that are refused are told of soon.
+# While there are none and nothing is known: those on their way need no question, and refused ones are told of soon.
 ASK_AGAIN_SECONDS = 2.0
 
 
@@ -22,15 +23,14 @@ class CreationFailures:
         self._client = client
         self._said: dict[Key, tuple[str, float, str]] = {}
 
-    def sentence(self, job: Key, observed: Observed) -> str | None:
-        """The problem as a sentence; None where pods are there, or nothing is known. Raises RequestFailed."""
+    def sentence(self, job: Key, observed: Observed, learners: int) -> str | None:
+        """The problem as a sentence; None where all `learners` are there, or nothing is known. Raises RequestFailed."""
         learner_job = observed.learner_job
-        settled = learner_job is None or learner_job.held or learner_job.deleting or learner_job.failed
-        if learner_job is None or settled or learner_job.succeeded or observed.of_role("learner"):
+        if learner_job is None or not observed.missing_learners(learners):
             self._said.pop(job, None)
             return None
         uid, asked, said = self._said.get(job, ("", 0.0, ""))
-        rest = ASK_SECONDS if said else ASK_AGAIN_SECONDS
+        rest = ASK_SECONDS if said or observed.of_role(LEARNER) else ASK_AGAIN_SECONDS
         if uid != learner_job.uid or time.monotonic() - asked >= rest:
             said = self._ask(job[0], learner_job.uid)
             self._said[job] = (learner_job.uid, time.monotonic(), said)

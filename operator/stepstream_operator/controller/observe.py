@@ -1,4 +1,7 @@
-"""Puts together what is known of a job: from the stores, from learners' answers. Asks nobody."""
+"""Puts together what is known of a job: from the stores, from learners' answers. Asks nobody.
+
+Only what is this very job's is seen: another may have had its name and children before, and be gone only halfway.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+from stepstream_operator.api import TrainingJob
 from stepstream_operator.api.status_types import JobStatus
 from stepstream_operator.children import LEARNER
+from stepstream_operator.children.manifest import is_owned
 from stepstream_operator.children.names import (
     ATTEMPT_LABEL,
     COMPLETION_INDEX,
+    JOB_UID_LABEL,
     ROLE_LABEL,
     learners_name,
     simulators_name,
@@ -19,9 +25,9 @@ from stepstream_operator.children.names import (
 from stepstream_operator.controller.job_log import JobLog
 from stepstream_operator.controller.progress import Report, StatusSource, Target
 from stepstream_operator.controller.watched import Stores
-from stepstream_operator.runtime.resources import DEPLOYMENTS, JOBS, PODS, Object
-from stepstream_operator.runtime.store import Key
+from stepstream_operator.runtime.resources import DEPLOYMENTS, JOBS, PODS, Object, Resource
 from stepstream_operator.status import (
+    LearnerJob,
     LearnerReport,
     Observed,
     Pod,
@@ -35,30 +41,47 @@ from stepstream_trainer.config.contract import EXIT_DONE
 log = JobLog("operator.observe")
 
 
-def observe(stores: Stores, job: Key, previous: JobStatus, reports: Iterable[Report]) -> Observed:
-    namespace, name = job
-    learner_job = stores[JOBS].get((namespace, learners_name(name)))
-    deployment = stores[DEPLOYMENTS].get((namespace, simulators_name(name)))
-    pods = tuple(observed_pod(pod) for pod in stores[PODS].owned_by(job))
+def observe(stores: Stores, job: TrainingJob, previous: JobStatus, reports: Iterable[Report]) -> Observed:
+    raw_learner_job = _child(stores, JOBS, learners_name(job.name), job)
+    learner_job = observed_learner_job(raw_learner_job) if raw_learner_job else None
+    deployment = _child(stores, DEPLOYMENTS, simulators_name(job.name), job)
+    pods = tuple(observed_pod(pod) for pod in _pods(stores, job))
     return Observed(
         previous=previous,
-        learner_job=observed_learner_job(learner_job) if learner_job else None,
+        learner_job=learner_job,
         simulator_set=observed_simulator_set(deployment) if deployment else None,
         pods=pods,
+        strays=_strays(stores, job, learner_job),
         reports=_parsed(reports, pods),
     )
 
 
-def targets(stores: Stores, job: Key, attempt: int, source: StatusSource) -> tuple[Target, ...]:
+def targets(stores: Stores, job: TrainingJob, attempt: int, source: StatusSource) -> tuple[Target, ...]:
     """The learners of the attempt that run, by rank, and where they answer."""
     found = []
-    for pod in stores[PODS].owned_by(job):
-        labels = pod["metadata"]["labels"]
-        address = source(pod) if _is_running_learner(pod, attempt) else None
+    for pod in _pods(stores, job):
+        rank = pod["metadata"]["labels"].get(COMPLETION_INDEX, "0")
+        address = source(pod) if rank.isdecimal() and _is_running_learner(pod, attempt) else None
         if address is not None:
-            rank = int(labels.get(COMPLETION_INDEX, 0))
-            found.append(Target(job=job, attempt=attempt, rank=rank, address=address))
+            found.append(Target(job=(job.namespace, job.name), attempt=attempt, rank=int(rank), address=address))
     return tuple(sorted(found, key=lambda target: target.rank))
+
+
+def _child(stores: Stores, resource: Resource, name: str, job: TrainingJob) -> Object | None:
+    found = stores[resource].get((job.namespace, name))
+    return found if found is not None and is_owned(found, job) else None
+
+
+def _pods(stores: Stores, job: TrainingJob) -> list[Object]:
+    pods = stores[PODS].owned_by((job.namespace, job.name))
+    return [pod for pod in pods if pod["metadata"]["labels"].get(JOB_UID_LABEL) == job.metadata.uid]
+
+
+def _strays(stores: Stores, job: TrainingJob, learner_job: LearnerJob | None) -> tuple[Pod, ...]:
+    """Under the job's name, whichever job they are of: all write where this job's learners will."""
+    pods = [observed_pod(pod) for pod in stores[PODS].owned_by((job.namespace, job.name))]
+    current = learner_job.uid if learner_job else None
+    return tuple(pod for pod in pods if pod.role == LEARNER and not pod.ended and pod.controller != current)
 
 
 def _is_running_learner(pod: Object, attempt: int) -> bool:

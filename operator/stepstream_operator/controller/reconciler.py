@@ -10,9 +10,8 @@ done without the server's word that the job was read in its newest version: stal
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from stepstream_operator.api import TrainingJob, parse_job
 from stepstream_operator.api.status_types import ConditionType, JobStatus
@@ -22,16 +21,26 @@ from stepstream_operator.children.names import tls_secret_name
 from stepstream_operator.controller.apply import Applier, Refused
 from stepstream_operator.controller.creation_failures import CreationFailures
 from stepstream_operator.controller.events import EventRecorder, Happening
-from stepstream_operator.controller.job_log import JobLog
+from stepstream_operator.controller.job_log import JobLog, about
+from stepstream_operator.controller.next_look import seconds_until_next_look
 from stepstream_operator.controller.observe import observe, targets
+from stepstream_operator.controller.phase_counts import PhaseCounts
 from stepstream_operator.controller.progress import ProgressPoller, StatusSource
 from stepstream_operator.controller.scaling import SimulatorScaler
-from stepstream_operator.controller.secret import secret_to_apply
+from stepstream_operator.controller.secret import desired_secret
 from stepstream_operator.controller.status_writer import StatusWriter, life_differs
 from stepstream_operator.controller.transitions import happenings
 from stepstream_operator.controller.watched import Stores
 from stepstream_operator.metrics import OperatorMetrics
-from stepstream_operator.plan import Gates, Plan, plan, plan_finished, simulators_to_replace
+from stepstream_operator.plan import (
+    STARTS_PODS,
+    Gates,
+    Plan,
+    orphans_to_remove,
+    plan,
+    plan_finished,
+    simulators_to_replace,
+)
 from stepstream_operator.runtime.client import Client
 from stepstream_operator.runtime.resources import SECRETS, TRAINING_JOBS, Object
 from stepstream_operator.runtime.store import Key
@@ -41,18 +50,12 @@ from stepstream_operator.status import (
     derive_status,
     expiry,
     learners_due,
-    next_deadline,
     previous_status,
     refused_status,
 )
 from stepstream_trainer.config import ConfigurationErrors
 
 log = JobLog("operator.reconcile")
-
-# A refusal (a quota, a webhook) may be lifted by somebody else without any event that the operator follows.
-REFUSED_RETRY_SECONDS = 30.0
-PENDING_PODS_RETRY_SECONDS = 3.0
-CERTIFICATES_CHECK_SECONDS = 6 * 3600.0
 
 
 class Reconciler:
@@ -70,14 +73,15 @@ class Reconciler:
         status_source: StatusSource,
     ) -> None:
         self._client, self._stores, self._poller, self._events = client, stores, poller, events
-        self._metrics, self._settings, self._status_source = metrics, settings, status_source
+        self._settings, self._status_source = settings, status_source
         self._applier = Applier(client, stores)
         self._writer = StatusWriter(client, stores)
         self._scaler = SimulatorScaler(
             client, rest_seconds=settings.scaling_rest_seconds, poll_seconds=settings.poll_seconds
         )
         self._creation_failures = CreationFailures(client)
-        self._phases: dict[Key, str] = {}
+        self._uids: dict[Key, str] = {}
+        self._phases = PhaseCounts(metrics.jobs)
         self._since: dict[Key, float] = {}
 
     def longest_seconds(self) -> float:
@@ -113,26 +117,40 @@ class Reconciler:
         return self._bring_about(key, job, raw)
 
     def _bring_about(self, key: Key, job: TrainingJob, raw: Object) -> float | None:
+        self._meet(key, job)
         now = self._client.clock.now()
         before = previous_status(raw)
-        observed = observe(self._stores, key, before, self._poller.latest(key))
+        observed = observe(self._stores, job, before, self._poller.latest(key))
         decided = derive_status(job, observed, now)
         confirmed = life_differs(raw.get("status") or {}, decided)
         if confirmed:
             raw = self._write(key, raw, decided)
             observed = replace(observed, previous=previous_status(raw))
-        gates = _gates(observed.previous, decided, now)
+        with about(key, observed.previous.attempt):  # which the decision may have raised
+            return self._carry_on(key, job, raw, observed, now, _gates(observed, decided, now), confirmed=confirmed)
+
+    def _carry_on(
+        self,
+        key: Key,
+        job: TrainingJob,
+        raw: Object,
+        observed: Observed,
+        now: datetime,
+        gates: Gates,
+        *,
+        confirmed: bool,
+    ) -> float | None:
         problems = self._act(key, job, raw, observed, now, gates, confirmed=confirmed)
         raw = self._stores[TRAINING_JOBS].get(key) or raw
         observed = replace(
-            observe(self._stores, key, previous_status(raw), self._poller.latest(key)), problems=problems
+            observe(self._stores, job, previous_status(raw), self._poller.latest(key)), problems=problems
         )
         status = derive_status(job, observed, now)
         if not life_differs(raw.get("status") or {}, status):
             # Otherwise something ended while we acted: the next reconcile, already queued by it, writes that first.
             raw = self._write(key, raw, status)
-        self._follow(key, raw)
-        return self._look_again(job, replace(observed, previous=previous_status(raw)), now)
+        self._follow(key, job, previous_status(raw))
+        return self._look_again(key, job, replace(observed, previous=previous_status(raw)), now)
 
     def _act(
         self,
@@ -147,6 +165,7 @@ class Reconciler:
     ) -> tuple[str, ...]:
         """Does what is to be done now; returns sentences about what could not be."""
         try:
+            self._applier.delete(job, orphans_to_remove(observed.strays, job.namespace))
             if observed.previous.finished:
                 self._tidy_up(key, job, raw, now)
                 return ()
@@ -167,28 +186,35 @@ class Reconciler:
         *,
         confirmed: bool,
     ) -> tuple[str, ...]:
-        placement = cluster_placement(job, tls=self._settings.tls, images=self._settings.images)
         attempt = observed.previous.attempt
+        learners = observed.learner_job
+        placement = cluster_placement(
+            job,
+            tls=self._settings.tls,
+            images=self._settings.images,
+            simulator_image=learners.simulator_image if learners and learners.attempt == attempt else "",
+        )
         # A job that is created suspended has no attempt yet, and desires no learners that would need one.
-        desired = desired_children(job, max(1, attempt), placement)
+        desired = [*self._certificates(job, attempt, now), *desired_children(job, max(1, attempt), placement)]
         todo = plan(job, desired, self._stores.children(key), gates)
         if not confirmed and _touches_learners(todo):
             self._writer.confirm(raw)
-        self._prepare_learners(key, job, todo, desired, attempt, now)
+        self._check_simulators(job, todo, desired)
         self._applier.carry_out(job, todo)
         self._applier.delete(job, simulators_to_replace(observed.pods, job.namespace))
-        said = self._creation_failures.sentence(key, observe(self._stores, key, observed.previous, ()))
+        seen = observe(self._stores, job, observed.previous, ())
+        said = self._creation_failures.sentence(key, seen, job.spec.learners.replicas)
         return (*todo.problems, *([said] if said else []))
 
-    def _prepare_learners(
-        self, key: Key, job: TrainingJob, todo: Plan, desired: list[Manifest], attempt: int, now: datetime
-    ) -> None:
-        """Before learners start: their certificates, and the server's word that simulators could follow."""
-        if self._settings.tls and not job.spec.suspend:
-            found = self._stores[SECRETS].get((job.namespace, tls_secret_name(job.name)))
-            secret = secret_to_apply(job, attempt, found, now)
-            if secret is not None:
-                self._applier.apply(job, secret)
+    def _certificates(self, job: TrainingJob, attempt: int, now: datetime) -> list[Manifest]:
+        """First of all children: pods mount them. A suspended job has no pods, and an attempt of its own ahead."""
+        if not self._settings.tls or job.spec.suspend:
+            return []
+        found = self._stores[SECRETS].get((job.namespace, tls_secret_name(job.name)))
+        return [desired_secret(job, attempt, found, now)]
+
+    def _check_simulators(self, job: TrainingJob, todo: Plan, desired: list[Manifest]) -> None:
+        """Before learners start: the server's word that simulators could follow."""
         if any(child["kind"] == "Job" for child in todo.creates):
             for child in desired:
                 if child["kind"] == "Deployment":
@@ -217,7 +243,7 @@ class Reconciler:
         before = previous_status(raw)
         written = self._writer.write(raw, status)
         after = previous_status(written)
-        self._count(key, after)
+        self._phases.put(key, after.phase.value)
         for happening in happenings(before, after):
             log.info("happened", attempt=after.attempt, what=happening.reason)
             self._events.tell(written, happening)
@@ -229,57 +255,39 @@ class Reconciler:
             note = "; ".join(str(error) for error in errors.errors)
             self._events.tell(raw, Happening(reason="Invalid", note=note, warning=True))
 
-    def _follow(self, key: Key, raw: Object) -> None:
-        status = previous_status(raw)
+    def _follow(self, key: Key, job: TrainingJob, status: JobStatus) -> None:
         running = not status.finished and not status.holds(ConditionType.Suspended)
-        found = targets(self._stores, key, status.attempt, self._status_source) if running else ()
+        found = targets(self._stores, job, status.attempt, self._status_source) if running else ()
         self._poller.follow(key, found)
 
-    def _look_again(self, job: TrainingJob, observed: Observed, now: datetime) -> float | None:
-        if observed.problems:
-            return REFUSED_RETRY_SECONDS
-        learner_job = observed.learner_job
-        moments = [next_deadline(job, observed, now)]
-        if observed.previous.finished:
-            moments = [expiry(job, observed.previous)]
-        elif learner_job is not None and not learner_job.held and not observed.pods:
-            moments.append(now + timedelta(seconds=PENDING_PODS_RETRY_SECONDS))
-        elif self._settings.tls:
-            moments.append(now + timedelta(seconds=CERTIFICATES_CHECK_SECONDS))
-        seconds = [(moment - now).total_seconds() for moment in moments if moment is not None]
-        # What learners measure may stay as it is: nothing but time says then that the number may change.
-        rest = self._scaler.rests_for((job.namespace, job.name))
-        seconds += [] if rest is None else [rest]
-        # The server's clock is known to a second: a little later is not too early.
-        return max(0.0, min(seconds)) + 0.05 if seconds else None
+    def _look_again(self, key: Key, job: TrainingJob, observed: Observed, now: datetime) -> float | None:
+        rest = self._scaler.rests_for(key)
+        return seconds_until_next_look(job, observed, now, tls=self._settings.tls, scaling_rest=rest)
 
-    def _count(self, key: Key, status: JobStatus) -> None:
-        if self._phases.get(key) != status.phase.value:
-            self._phases[key] = status.phase.value
-            self._publish_phases()
+    def _meet(self, key: Key, job: TrainingJob) -> None:
+        """Under a name there may be another job than last time, and nobody saw the first one go."""
+        if self._uids.get(key, job.metadata.uid) != job.metadata.uid:
+            self._forget(key)
+        self._uids[key] = job.metadata.uid
 
     def _forget(self, key: Key) -> None:
         """Nothing of a job outlives it here, series of metrics included."""
+        self._uids.pop(key, None)
         self._poller.follow(key, ())
         self._scaler.forget(key)
         self._creation_failures.forget(key)
-        if self._phases.pop(key, None) is not None:
-            self._publish_phases()
-
-    def _publish_phases(self) -> None:
-        counts = Counter(list(self._phases.values()))
-        self._metrics.jobs.clear()
-        for phase, count in counts.items():
-            self._metrics.jobs.labels(phase).set(count)
+        self._phases.forget(key)
 
 
-def _gates(written: JobStatus, decided: Object, now: datetime) -> Gates:
-    """Learners start when their back-off is over, simulators when all learners are ready: they accept streams then."""
-    due = learners_due(written)
+def _gates(observed: Observed, decided: Object, now: datetime) -> Gates:
+    """Learners start when their back-off is over and no others are left that write to the same run directory;
+    simulators when all learners are ready: they accept streams then."""
+    due = learners_due(observed.previous)
     ready = any(each["type"] == ConditionType.Ready and each["status"] == "True" for each in decided["conditions"])
-    return Gates(learners=due is None or now >= due, simulators=ready)
+    held = observed.learner_job is not None and observed.learner_job.held
+    return Gates(learners=(due is None or now >= due) and not observed.strays, simulators=ready, held=held)
 
 
 def _touches_learners(todo: Plan) -> bool:
     """Whether acting on stale reads could start a second set of learners or end the right one."""
-    return bool(todo.deletes) or any(child["kind"] in ("Job", "Deployment") for child in (*todo.creates, *todo.patches))
+    return bool(todo.deletes) or any(child["kind"] in STARTS_PODS for child in (*todo.creates, *todo.patches))

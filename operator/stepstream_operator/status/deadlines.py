@@ -5,7 +5,7 @@ from typing import Final
 
 from stepstream_operator.api import TrainingJob
 from stepstream_operator.api.status_types import JobStatus
-from stepstream_operator.status.lifecycle import active_deadline, pending_deadline
+from stepstream_operator.status.lifecycle import active_deadline, explanation_deadline, pending_deadline
 from stepstream_operator.status.observed import Observed, parse_time
 
 FIRST_DELAY_SECONDS: Final = 10
@@ -34,5 +34,10 @@ def next_deadline(job: TrainingJob, observed: Observed, now: datetime) -> dateti
     if observed.previous.finished:
         return expiry(job, observed.previous)
     status = observed.previous
-    moments = (active_deadline(job, status), pending_deadline(job, observed), learners_due(status))
+    moments = (
+        active_deadline(job, status),
+        pending_deadline(job, observed),
+        learners_due(status),
+        explanation_deadline(observed),
+    )
     return min((moment for moment in moments if moment is not None and moment > now), default=None)

@@ -27,6 +27,11 @@ DEADLINE_EXCEEDED: Final = "DeadlineExceeded"
 PENDING_DEADLINE_EXCEEDED: Final = "PendingDeadlineExceeded"
 LEARNER_FAILED: Final = "LearnerFailed"
 
+EXPLANATION_PATIENCE: Final = timedelta(seconds=5)
+"""The code and the last log lines of a failed learner are worth so much, and a watch that is behind takes no longer."""
+_FAILED_BY_RULE: Final = "PodFailurePolicy"
+"""Reason of a Job that its podFailurePolicy failed (batch/v1)."""
+
 LEARNERS_LOST: Final = "LearnersLost"
 """Reason of a false Ready: learners were ready, and are not any more. It lasts until they are ready again."""
 
@@ -63,7 +68,7 @@ def derive_life(job: TrainingJob, observed: Observed, now: datetime) -> Life:
     ended = observed.learner_job if _is_current(observed.learner_job, previous) else None
     if ended is not None and ended.succeeded:
         return replace(life, stage=Stage.SUCCEEDED)
-    if ended is not None and ended.failed:
+    if ended is not None and _has_failed(job, observed, ended, now):
         life = _after_failure(job, life, learner_failure(observed, ended, now))
         if life.stage is Stage.FAILED:
             return life
@@ -75,11 +80,26 @@ def derive_life(job: TrainingJob, observed: Observed, now: datetime) -> Life:
     return _begun(life, previous, now)
 
 
+def _has_failed(job: TrainingJob, observed: Observed, ended: LearnerJob, now: datetime) -> bool:
+    """Learners that were asked to leave and had to be killed are no failure. What a failed pod says is waited for."""
+    told_to_leave = ended.deleting and _is_suspended(job, observed.previous)
+    explained_by = explanation_deadline(observed)
+    return ended.failed and not told_to_leave and (explained_by is None or now >= explained_by)
+
+
+def explanation_deadline(observed: Observed) -> datetime | None:
+    """Until when a failure waits for the pod that explains it: pods are watched apart from Jobs, and may come later."""
+    ended = observed.learner_job
+    if ended is None or ended.failed_at is None or _failed_pod(observed, ended) is not None:
+        return None
+    return ended.failed_at + EXPLANATION_PATIENCE
+
+
 def learner_failure(observed: Observed, ended: LearnerJob, now: datetime) -> Failure:
     """What is known of the learner that failed its Job: the pod that ended with a code that is a failure."""
-    pod = _failed_pod(observed, ended.attempt)
+    pod = _failed_pod(observed, ended)
     termination = pod.termination if pod else None
-    invalid = termination is not None and termination.exit_code == EXIT_INVALID
+    invalid = _is_invalid(ended) or (termination is not None and termination.exit_code == EXIT_INVALID)
     said = how_it_ended(termination) if termination else ended.failure_message or ended.failure_reason
     return Failure(
         reason=INVALID_INPUT if invalid else LEARNER_FAILED,
@@ -152,9 +172,26 @@ def _out_of_time(reason: str, message: str, observed: Observed, now: datetime) -
 
 
 def active_deadline(job: TrainingJob, status: JobStatus) -> datetime | None:
-    if job.spec.active_deadline_seconds is None or status.start_time is None:
+    since = _active_since(job, status)
+    if job.spec.active_deadline_seconds is None or since is None:
         return None
-    return parse_time(status.start_time) + timedelta(seconds=job.spec.active_deadline_seconds)
+    return since + timedelta(seconds=job.spec.active_deadline_seconds)
+
+
+def _active_since(job: TrainingJob, status: JobStatus) -> datetime | None:
+    """Its start, resume or admission, whichever was last: as a Job's, the clock stops while it is suspended or queued,
+    and starts anew afterwards."""
+    admitted = status.condition(ConditionType.Admitted)
+    queued = admitted is not None and not status.holds(ConditionType.Admitted)
+    if _is_suspended(job, status) or queued or status.start_time is None:
+        return None
+    moments = (status.start_time, status.last_resume_time, admitted.last_transition_time if admitted else None)
+    return max(parse_time(moment) for moment in moments if moment)
+
+
+def _is_suspended(job: TrainingJob, status: JobStatus) -> bool:
+    """Also at the moment of its resume, which is still to be written."""
+    return job.spec.suspend or status.holds(ConditionType.Suspended)
 
 
 def pending_deadline(job: TrainingJob, observed: Observed) -> datetime | None:
@@ -167,7 +204,7 @@ def pending_deadline(job: TrainingJob, observed: Observed) -> datetime | None:
 def _waiting_since(job: TrainingJob, observed: Observed) -> datetime | None:
     """Since when the job could have been running but its learners never were; None where they were, or must not be."""
     previous = observed.previous
-    if job.spec.suspend or previous.progress is not None or observed.reports or has_been_ready(previous):
+    if _is_suspended(job, previous) or previous.progress is not None or observed.reports or has_been_ready(previous):
         return None
     if any(pod.running or pod.ready for pod in observed.of_role(LEARNER)):
         return None
@@ -193,16 +230,23 @@ def _begun(life: Life, previous: JobStatus, now: datetime) -> Life:
     )
 
 
-def _failed_pod(observed: Observed, attempt: int) -> Pod | None:
-    """The first to fail is the cause; the others often fail because of it."""
+def _is_invalid(ended: LearnerJob) -> bool:
+    """Of the rules for learners' ends only the one for EXIT_INVALID fails the Job."""
+    return ended.failure_reason == _FAILED_BY_RULE
+
+
+def _failed_pod(observed: Observed, ended: LearnerJob) -> Pod | None:
+    """The first to fail is the cause, the others often fail because of it; but input that cannot work, before all."""
     failed = [
         pod
         for pod in observed.of_role(LEARNER)
-        if pod.attempt == attempt
+        if pod.attempt == ended.attempt
         and pod.termination is not None
         and not pod.disrupted
         and pod.termination.exit_code not in (0, EXIT_RESUME)
     ]
+    if _is_invalid(ended):
+        failed = [pod for pod in failed if pod.termination and pod.termination.exit_code == EXIT_INVALID]
     return min(failed, key=_ended_at, default=None)
 
 

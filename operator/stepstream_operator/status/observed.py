@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from stepstream_operator.api.status_types import JobStatus
-from stepstream_operator.children.names import ATTEMPT_LABEL, ROLE_LABEL
+from stepstream_operator.children.names import ATTEMPT_LABEL, LEARNER, ROLE_LABEL, SIMULATOR_IMAGE
 from stepstream_operator.status.report import LearnerReport
+from stepstream_trainer.config.contract import EXIT_DONE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,12 +28,18 @@ class Termination:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pod:
-    """A pod of the job. `waiting` is why its container does not run, such as ImagePullBackOff."""
+    """A pod of the job. `waiting` is why its container does not run, such as ImagePullBackOff.
+
+    `controller` is the UID of the Job or ReplicaSet that looks after it, if any. `ended` says that nothing runs in it
+    any more, and never will.
+    """
 
     name: str
     role: str
     uid: str = ""
+    controller: str = ""
     attempt: int = 0
+    ended: bool = False
     ready: bool = False
     running: bool = False
     deleting: bool = False
@@ -46,14 +53,18 @@ class Pod:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LearnerJob:
-    """The learners' Job. `held` says that a queue holds it back (its own `suspend`)."""
+    """The learners' Job. `held` says that a queue holds it back (its own `suspend`), `failed_at` since when it has
+    failed, where a clock that others share says so, `simulator_image` which simulators fit its learners.
+    """
 
     attempt: int
     uid: str = ""
     held: bool = False
     deleting: bool = False
     succeeded: bool = False
+    simulator_image: str = ""
     failed: bool = False
+    failed_at: datetime | None = None
     failure_reason: str = ""
     failure_message: str = ""
 
@@ -70,19 +81,30 @@ class SimulatorSet:
 class Observed:
     """Everything that a status is derived from, beside the job and the time.
 
-    `previous` is the status as last written. `reports` are fresh answers of learners' /status, rank 0 first. `problems`
-    are sentences about what could not be done for the job: a quota, a refusal of the API server.
+    `previous` is the status as last written. `strays` are learners that may still run though no Job of this job looks
+    after them: a deleted Job's, which write their checkpoint, or an earlier job's of the same name. `reports` are fresh
+    answers of learners' /status, rank 0 first. `problems` are sentences about what could not be done for the job: a
+    quota, a refusal of the API server.
     """
 
     previous: JobStatus = field(default_factory=JobStatus)
     learner_job: LearnerJob | None = None
     simulator_set: SimulatorSet | None = None
     pods: tuple[Pod, ...] = ()
+    strays: tuple[Pod, ...] = ()
     reports: tuple[LearnerReport, ...] = ()
     problems: tuple[str, ...] = ()
 
     def of_role(self, role: str) -> tuple[Pod, ...]:
         return tuple(pod for pod in self.pods if pod.role == role)
+
+    def missing_learners(self, wanted: int) -> int:
+        """Of `wanted`, those that the learners' Job should have made pods for and has not; none where it should not."""
+        job = self.learner_job
+        if job is None or job.held or job.deleting or job.failed or job.succeeded:
+            return 0
+        made = [pod for pod in self.of_role(LEARNER) if pod.attempt == job.attempt and not _has_failed(pod)]
+        return max(0, wanted - len(made))
 
 
 def observed_pod(raw: Mapping[str, Any]) -> Pod:
@@ -95,8 +117,10 @@ def observed_pod(raw: Mapping[str, Any]) -> Pod:
     return Pod(
         name=metadata["name"],
         uid=metadata.get("uid", ""),
+        controller=_controller(metadata),
         role=labels.get(ROLE_LABEL, ""),
         attempt=_attempt(labels),
+        ended=status.get("phase") in ("Succeeded", "Failed"),
         ready=_condition(status, "Ready").get("status") == "True",
         running="running" in state,
         deleting="deletionTimestamp" in metadata,
@@ -111,13 +135,16 @@ def observed_pod(raw: Mapping[str, Any]) -> Pod:
 def observed_learner_job(raw: Mapping[str, Any]) -> LearnerJob:
     metadata, status = raw["metadata"], raw.get("status", {})
     failed = _condition(status, "Failed")
+    has_failed = failed.get("status") == "True"
     return LearnerJob(
         attempt=_attempt(metadata.get("labels", {})),
         uid=metadata.get("uid", ""),
         held=bool(raw.get("spec", {}).get("suspend")),
         deleting="deletionTimestamp" in metadata,
         succeeded=_condition(status, "Complete").get("status") == "True",
-        failed=failed.get("status") == "True",
+        simulator_image=(metadata.get("annotations") or {}).get(SIMULATOR_IMAGE, ""),
+        failed=has_failed,
+        failed_at=_optional_time(failed.get("lastTransitionTime")) if has_failed else None,
         failure_reason=failed.get("reason", ""),
         failure_message=failed.get("message", ""),
     )
@@ -131,6 +158,10 @@ def observed_simulator_set(raw: Mapping[str, Any]) -> SimulatorSet:
     )
 
 
+def _has_failed(pod: Pod) -> bool:
+    return pod.ended and (pod.termination is None or pod.termination.exit_code != EXIT_DONE)
+
+
 def parse_time(text: str) -> datetime:
     """RFC 3339, as the API server writes it."""
     return datetime.fromisoformat(text)
@@ -141,6 +172,11 @@ def _own_container(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     containers = raw.get("spec", {}).get("containers", [])
     own = containers[0]["name"] if containers else ""
     return next((status for status in statuses if status["name"] == own), {})
+
+
+def _controller(metadata: Mapping[str, Any]) -> str:
+    owners: Iterable[Mapping[str, Any]] = metadata.get("ownerReferences") or ()
+    return next((owner["uid"] for owner in owners if owner.get("controller")), "")
 
 
 def _attempt(labels: Mapping[str, str]) -> int:

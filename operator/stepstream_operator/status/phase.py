@@ -23,7 +23,7 @@ def derive_phase(job: TrainingJob, observed: Observed, life: Life) -> Phase:
         return Phase.Calibrating if calibrating else Phase.Running
     if life.failure is not None and life.failure.attempt == life.attempt - 1:
         return Phase.Restarting
-    learners = [pod for pod in observed.of_role(LEARNER) if pod.attempt == life.attempt]
+    learners = [pod for pod in observed.of_role(LEARNER) if pod.attempt == life.attempt and not pod.deleting]
     return Phase.Starting if any(pod.running for pod in learners) else Phase.Pending
 
 
@@ -58,7 +58,8 @@ def learners_ready(job: TrainingJob, observed: Observed, life: Life) -> bool:
 
 
 def ready_learners(observed: Observed, life: Life) -> int:
-    return sum(pod.ready and pod.attempt == life.attempt for pod in observed.of_role(LEARNER))
+    """Those on their way out answer for another two minutes; simulators and users had better not count on them."""
+    return sum(pod.ready and not pod.deleting and pod.attempt == life.attempt for pod in observed.of_role(LEARNER))
 
 
 def is_queued(observed: Observed, life: Life) -> bool:
@@ -86,6 +87,8 @@ def _state(job: TrainingJob, observed: Observed, life: Life) -> str:
     wanted = job.spec.learners.replicas
     if learners_ready(job, observed, life):
         return next((report.message for report in observed.reports if report.message), "training")
+    if observed.strays:
+        return f"waiting for {counted(len(observed.strays), 'earlier learner')} to leave"
     failure = life.failure
     if failure is not None and failure.attempt == life.attempt - 1:
         return f"{failure.message}; restart {life.restarts} of {job.spec.backoff_limit} (spec.backoffLimit)"
