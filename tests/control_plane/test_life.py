@@ -6,14 +6,16 @@ import base64
 import json
 import logging
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from cryptography import x509
 
 from stepstream_operator.api.status_types import ConditionType
+from stepstream_operator.children import Placement, cluster_placement
 from stepstream_operator.children.names import ATTEMPT_LABEL
-from stepstream_operator.controller import reconciler
+from stepstream_operator.controller import next_look, reconciler
 from stepstream_operator.controller.certificates import LIFETIME, RENEW_BEFORE, certificate_data, must_renew
 from stepstream_operator.controller.operator import Operator
 from stepstream_operator.runtime.client import Client
@@ -230,6 +232,27 @@ def test_no_learners_start_while_those_of_a_deleted_job_still_write_their_checkp
     assert (cluster.status().attempt, len(cluster.pods("learner"))) == (1, 1)
 
 
+def test_nor_do_they_where_the_job_goes_in_the_midst_of_a_reconcile(
+    cluster: Cluster, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(cluster)
+    leaving = cluster.pods("learner")[0]["metadata"]["name"]
+    learners = (cluster.namespace, "pong-learner")
+    cluster.hold(PODS, leaving)
+
+    def placement_while_the_job_goes(*arguments: Any, **options: Any) -> Placement:
+        cluster.admin.delete(JOBS, *learners)
+        gone = "the operator knows that the Job is gone"
+        eventually(lambda: operator.stores[JOBS].get(learners) is None, timeout_seconds=60, what=gone)
+        return cluster_placement(*arguments, **options)
+
+    monkeypatch.setattr(reconciler, "cluster_placement", placement_while_the_job_goes)
+    cluster.edit("pong", simulators={"replicas": 3})
+    what = "waiting for 1 earlier learner to leave"
+    eventually(lambda: cluster.status().message == what, timeout_seconds=60, what=what)
+    assert cluster.learner_job() is None
+
+
 def test_learners_whose_job_was_deleted_without_them_make_way_for_the_next(cluster: Cluster) -> None:
     run(cluster)
     first = uids(cluster.pods("learner"))
@@ -367,7 +390,7 @@ def test_certificates_are_looked_at_now_and_then_though_nothing_happens(
         secret = cluster.admin.get(SECRETS, cluster.namespace, "pong-tls") or {}
         return dict(secret.get("data") or {}).get("learner.crt")
 
-    monkeypatch.setattr(reconciler, "CERTIFICATES_CHECK_SECONDS", 0.5)
+    monkeypatch.setattr(next_look, "CERTIFICATES_CHECK", timedelta(seconds=0.5))
     run(cluster)
     settles(cluster, operator)
     before, late = leaf(), datetime.now(UTC) + LIFETIME - RENEW_BEFORE / 2

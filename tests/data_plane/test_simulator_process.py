@@ -36,7 +36,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no such class": (
         {"id": "Mine", "entryPoint": f"{HERE}:Missing"},
-        f"spec.environment.entryPoint: {HERE}:Missing cannot be loaded: AttributeError: module '{HERE}' has no "
+        f"spec.environment.entryPoint: {HERE}:Missing cannot be loaded: module '{HERE}' has no "
         "attribute 'Missing'; it must be module:Class of a module in the simulators' image",
     ),
     "a constructor that fails": (

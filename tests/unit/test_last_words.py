@@ -6,20 +6,22 @@ from typing import Any
 import pytest
 
 from stepstream_operator.api.status_types import JobStatus
+from stepstream_operator.children.names import ATTEMPT_LABEL, LEARNER, pod_labels
 from stepstream_operator.controller.observe import observe
 from stepstream_operator.controller.watched import Stores
 from stepstream_operator.runtime.resources import PODS
+from tests.support.jobs import make_job
 from tests.support.running_operator import learner_status
 
-JOB = ("default", "pong")
+JOB = make_job()
 
 
 def ended_well(log: str) -> dict[str, Any]:
-    labels = {"stepstream.dev/job": "pong", "stepstream.dev/role": "learner", "stepstream.dev/attempt": "1"}
-    metadata = {"namespace": "default", "name": "pong-learner-0", "uid": "u", "resourceVersion": "1", "labels": labels}
+    labels = {**pod_labels(JOB, LEARNER), ATTEMPT_LABEL: "1"}
+    metadata = {"namespace": JOB.namespace, "name": "pong-learner-0", "uid": "u", "resourceVersion": "1"}
     ended = {"terminated": {"exitCode": 0, "reason": "Completed", "message": log}}
     return {
-        "metadata": metadata,
+        "metadata": metadata | {"labels": labels},
         "spec": {"containers": [{"name": "learner"}]},
         "status": {"phase": "Succeeded", "containerStatuses": [{"name": "learner", "state": ended}]},
     }

@@ -188,3 +188,11 @@ def test_who_is_not_followed_any_more_is_forgotten_and_asked_no_more(poller: Pro
         before = left.asked
         followed.is_asked(5)
         assert (left.asked, poller.latest(gone)) == (before, ())
+
+
+def test_a_poller_that_was_stopped_before_it_began_asks_nobody() -> None:
+    poller = ProgressPoller(lambda job: None)
+    before = threading.active_count()
+    poller.stop()
+    poller.start()
+    assert threading.active_count() == before

@@ -68,16 +68,24 @@ class ProgressPoller:
         self._targets: dict[Key, tuple[Target, ...]] = {}
         self._reports: dict[Key, dict[int, Report]] = {}
         self._threads: list[threading.Thread] = []
+        self._stopped = False
 
     def start(self) -> None:
-        self._threads = [threading.Thread(target=self._work, name=f"progress-{n}", daemon=True) for n in range(POLLERS)]
-        for thread in self._threads:
-            thread.start()
+        """Does nothing after `stop`, which another thread may call first."""
+        threads = [threading.Thread(target=self._work, name=f"progress-{n}", daemon=True) for n in range(POLLERS)]
+        with self._lock:
+            if self._stopped:
+                return
+            for thread in threads:
+                thread.start()
+            self._threads = threads
 
     def stop(self) -> None:
         """Returns once the questions under way are answered, or their time is up."""
         self._queue.close()
-        for thread in self._threads:
+        with self._lock:
+            self._stopped, threads = True, self._threads
+        for thread in threads:
             thread.join()
 
     def follow(self, job: Key, targets: tuple[Target, ...]) -> None:

@@ -196,7 +196,10 @@ class Reconciler:
         )
         # A job that is created suspended has no attempt yet, and desires no learners that would need one.
         desired = [*self._certificates(job, attempt, now), *desired_children(job, max(1, attempt), placement)]
-        todo = plan(job, desired, self._stores.children(key), gates)
+        children = self._stores.children(key)
+        # Looked for after the children were read, so that learners count whose Job went in the midst of this reconcile.
+        strays = observe(self._stores, job, observed.previous, ()).strays
+        todo = plan(job, desired, children, replace(gates, learners=gates.learners and not strays))
         if not confirmed and _touches_learners(todo):
             self._writer.confirm(raw)
         self._check_simulators(job, todo, desired)
@@ -280,12 +283,11 @@ class Reconciler:
 
 
 def _gates(observed: Observed, decided: Object, now: datetime) -> Gates:
-    """Learners start when their back-off is over and no others are left that write to the same run directory;
-    simulators when all learners are ready: they accept streams then."""
+    """Learners start when their back-off is over, simulators when all learners are ready: they accept streams then."""
     due = learners_due(observed.previous)
     ready = any(each["type"] == ConditionType.Ready and each["status"] == "True" for each in decided["conditions"])
     held = observed.learner_job is not None and observed.learner_job.held
-    return Gates(learners=(due is None or now >= due) and not observed.strays, simulators=ready, held=held)
+    return Gates(learners=due is None or now >= due, simulators=ready, held=held)
 
 
 def _touches_learners(todo: Plan) -> bool:

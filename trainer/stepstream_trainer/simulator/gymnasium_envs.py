@@ -105,9 +105,10 @@ def load_entry_point(entry_point: str) -> Callable[..., Any]:
     try:
         constructor: Callable[..., Any] = getattr(importlib.import_module(module_name), class_name)
     except Exception as error:  # whatever a stranger's module raises is the user's to know
+        said = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
         raise EnvironmentRefusedError(
-            f"spec.environment.entryPoint: {entry_point} cannot be loaded: {type(error).__name__}: {error}; it must be "
-            "module:Class of a module in the simulators' image"
+            f"spec.environment.entryPoint: {entry_point} cannot be loaded: {said}; it must be module:Class of a "
+            "module in the simulators' image"
         ) from error
     return constructor
 
