@@ -76,7 +76,7 @@ def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(tmp_path: Path) -> Non
 def test_a_second_ctrl_c_does_not_wait_for_a_checkpoint(tmp_path: Path) -> None:
     write_job(tmp_path / "cart.yaml", **LONG)
     with local_run(tmp_path, "cart.yaml") as run:
-        run.wait_until(lambda: bool(run.pids("learner")), "a learner")
+        run.wait_until(lambda: " leased " in run.log("learner-0"), "a learner that heeds SIGTERM, which kills before")
         [learner] = run.pids("learner")
         os.kill(learner, signal.SIGSTOP)  # it cannot answer SIGTERM
         run.interrupt()
