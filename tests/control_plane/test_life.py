@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import logging
-import threading
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-from cryptography import x509
 
 from stepstream_operator.api.status_types import ConditionType
-from stepstream_operator.children import Placement, cluster_placement
 from stepstream_operator.children.names import ATTEMPT_LABEL
-from stepstream_operator.controller import next_look, reconciler
-from stepstream_operator.controller.certificates import LIFETIME, RENEW_BEFORE, certificate_data, must_renew
 from stepstream_operator.controller.operator import Operator
 from stepstream_operator.runtime.client import Client
 from stepstream_operator.runtime.errors import ApiError
@@ -32,24 +24,10 @@ from stepstream_operator.runtime.resources import (
 )
 from tests.support.cluster_fixtures import StartOperator
 from tests.support.daemons import eventually
+from tests.support.lives import run, settles, simulators, uids
 from tests.support.running_operator import Cluster, learner_status, manifest
 
 pytestmark = [pytest.mark.control_plane, pytest.mark.usefixtures("operator")]
-QUIET_SECONDS = 4.0
-"""Learners are asked for their /status more than ten times in it."""
-
-
-def run(cluster: Cluster, **spec: object) -> None:
-    cluster.submit(manifest(**spec))
-    cluster.reaches("Running")
-
-
-def simulators(cluster: Cluster, count: int) -> None:
-    eventually(lambda: len(cluster.pods("simulator")) == count, timeout_seconds=60, what=f"{count} simulators")
-
-
-def uids(pods: list[Object]) -> set[str]:
-    return {pod["metadata"]["uid"] for pod in pods}
 
 
 def test_a_job_starts_learners_first_then_simulators_and_succeeds(cluster: Cluster) -> None:
@@ -206,89 +184,12 @@ def test_a_limit_that_is_taken_out_of_a_job_is_taken_out_of_its_pods(cluster: Cl
     eventually(lambda: limits() == [None] * 2, timeout_seconds=60, what="two simulators without a limit")
 
 
-def test_a_learners_job_that_somebody_deleted_comes_back_in_the_same_attempt(cluster: Cluster) -> None:
-    run(cluster)
-    first = (cluster.learner_job() or {})["metadata"]["uid"]
-    cluster.admin.delete(JOBS, cluster.namespace, "pong-learner")
-    eventually(
-        lambda: (cluster.learner_job() or {"metadata": {"uid": first}})["metadata"]["uid"] != first,
-        timeout_seconds=60,
-        what="a new learners' Job",
-    )
-    cluster.reaches("Running")
-    assert (cluster.status().attempt, len(cluster.pods("learner"))) == (1, 1)
-
-
-def test_no_learners_start_while_those_of_a_deleted_job_still_write_their_checkpoint(cluster: Cluster) -> None:
-    run(cluster)
-    leaving = cluster.pods("learner")[0]["metadata"]["name"]
-    cluster.hold(PODS, leaving)
-    cluster.admin.delete(JOBS, cluster.namespace, "pong-learner")
-    what = "waiting for 1 earlier learner to leave"
-    eventually(lambda: cluster.status().message == what, timeout_seconds=60, what=what)
-    assert cluster.learner_job() is None
-    cluster.release(PODS, leaving)
-    cluster.reaches("Running")
-    assert (cluster.status().attempt, len(cluster.pods("learner"))) == (1, 1)
-
-
-def test_nor_do_they_where_the_job_goes_in_the_midst_of_a_reconcile(
-    cluster: Cluster, operator: Operator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run(cluster)
-    leaving = cluster.pods("learner")[0]["metadata"]["name"]
-    learners = (cluster.namespace, "pong-learner")
-    cluster.hold(PODS, leaving)
-
-    def placement_while_the_job_goes(*arguments: Any, **options: Any) -> Placement:
-        cluster.admin.delete(JOBS, *learners)
-        gone = "the operator knows that the Job is gone"
-        eventually(lambda: operator.stores[JOBS].get(learners) is None, timeout_seconds=60, what=gone)
-        return cluster_placement(*arguments, **options)
-
-    monkeypatch.setattr(reconciler, "cluster_placement", placement_while_the_job_goes)
-    cluster.edit("pong", simulators={"replicas": 3})
-    what = "waiting for 1 earlier learner to leave"
-    eventually(lambda: cluster.status().message == what, timeout_seconds=60, what=what)
-    assert cluster.learner_job() is None
-
-
-def test_learners_whose_job_was_deleted_without_them_make_way_for_the_next(cluster: Cluster) -> None:
-    run(cluster)
-    first = uids(cluster.pods("learner"))
-    cluster.admin.delete(JOBS, cluster.namespace, "pong-learner", propagation="Orphan")
-    eventually(
-        lambda: len(cluster.pods("learner")) == 1 and not first & uids(cluster.pods("learner")),
-        timeout_seconds=60,
-        what="one new learner, and the old one gone",
-    )
-    cluster.reaches("Running")
-
-
 def test_deleting_a_job_leaves_nothing_behind(cluster: Cluster) -> None:
     run(cluster)
     simulators(cluster, 2)
     cluster.admin.delete(TRAINING_JOBS, cluster.namespace, "pong")
     kinds = (JOBS, DEPLOYMENTS, PODS, SERVICES, SECRETS)
     eventually(lambda: not any(cluster.all(kind) for kind in kinds), timeout_seconds=60, what="nothing is left")
-
-
-def test_a_job_made_again_under_the_name_of_one_that_failed_begins_anew(cluster: Cluster) -> None:
-    run(cluster)
-    cluster.end_learners(78, "environment.id: no such environment")
-    cluster.reaches("Failed")
-    first = (cluster.learner_job() or {})["metadata"]["uid"]
-    cluster.hold(JOBS, "pong-learner")
-    cluster.admin.delete(TRAINING_JOBS, cluster.namespace, "pong")
-    eventually(lambda: cluster.job() is None, timeout_seconds=60, what="the first job is gone")
-    cluster.submit(manifest())
-    what = "Job pong-learner of an earlier job of this name is not gone yet"
-    eventually(lambda: what in cluster.status().message, timeout_seconds=60, what=what)
-    assert (cluster.status().attempt, cluster.status().failure) == (1, None)
-    assert (cluster.learner_job() or {})["metadata"]["uid"] == first
-    cluster.release(JOBS, "pong-learner")
-    cluster.reaches("Running")
-    assert (cluster.status().attempt, cluster.status().restarts) == (1, 0)
 
 
 def test_a_finished_job_is_deleted_after_its_time(cluster: Cluster) -> None:
@@ -333,96 +234,33 @@ def test_what_is_removed_at_the_end_is_the_users_choice(
     )
 
 
-def test_starving_learners_get_more_simulators_up_to_the_maximum(
-    cluster: Cluster, start: StartOperator, operator: Operator
+@pytest.mark.parametrize(
+    ("replicas", "learner", "simulator", "wanted"),
+    [
+        pytest.param(2, 0.4, 0.0, 3, id="more for learners that starve, up to the maximum"),
+        pytest.param(3, 0.0, 0.9, 1, id="fewer where simulators wait, down to the minimum"),
+    ],
+)
+def test_simulators_are_as_many_as_are_waited_for(
+    cluster: Cluster,
+    start: StartOperator,
+    operator: Operator,
+    replicas: int,
+    learner: float,
+    simulator: float,
+    wanted: int,
 ) -> None:
     operator.stop()
     start(scaling_rest_seconds=0.5)
-    run(cluster, simulators={"replicas": 2, "minReplicas": 1, "maxReplicas": 3})
-    cluster.answer(waiting={"learnerFraction": 0.4, "simulatorFraction": 0.0})
-    simulators(cluster, 3)
+    run(cluster, simulators={"replicas": replicas, "minReplicas": 1, "maxReplicas": 3})
+    cluster.answer(waiting={"learnerFraction": learner, "simulatorFraction": simulator})
+    simulators(cluster, wanted)
     cluster.tells("ScaledSimulators")
-
-
-def test_the_operator_takes_away_simulators_that_wait_down_to_the_fewest(
-    cluster: Cluster, start: StartOperator, operator: Operator
-) -> None:
-    operator.stop()
-    start(scaling_rest_seconds=0.5)
-    run(cluster, simulators={"replicas": 3, "minReplicas": 1, "maxReplicas": 3})
-    cluster.answer(waiting={"learnerFraction": 0.0, "simulatorFraction": 0.9})
-    simulators(cluster, 1)
-    cluster.tells("ScaledSimulators")
-
-
-def test_certificates_are_the_jobs_own_and_new_for_each_attempt(cluster: Cluster) -> None:
-    def secret() -> dict[str, str]:
-        return dict((cluster.admin.get(SECRETS, cluster.namespace, "pong-tls") or {}).get("data") or {})
-
-    run(cluster)
-    first = secret()
-    leaf = x509.load_pem_x509_certificate(base64.b64decode(first["learner.crt"]))
-    leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(base64.b64decode(first["ca.crt"])))
-    cluster.end_learners(1)
-    eventually(lambda: cluster.status().attempt == 2, timeout_seconds=60, what="a second attempt")
-    cluster.reaches("Running")
-    second = secret()
-    assert (first["ca.crt"] == second["ca.crt"], first["learner.crt"] == second["learner.crt"]) == (True, False)
-
-
-def test_certificates_are_renewed_before_they_expire_while_the_learners_run(cluster: Cluster) -> None:
-    def secret() -> dict[str, str]:
-        return dict((cluster.admin.get(SECRETS, cluster.namespace, "pong-tls") or {}).get("data") or {})
-
-    run(cluster)
-    before = uids(cluster.pods("learner"))
-    nearly_over = certificate_data("u", datetime.now(UTC) - LIFETIME + RENEW_BEFORE / 2, secret())
-    cluster.admin.merge(SECRETS, cluster.namespace, "pong-tls", {"data": nearly_over})
-    eventually(lambda: not must_renew(secret(), datetime.now(UTC)), timeout_seconds=60, what="they are renewed")
-    assert secret()["ca.crt"] == nearly_over["ca.crt"]
-    assert (uids(cluster.pods("learner")), cluster.status().attempt) == (before, 1)
-
-
-def test_certificates_are_looked_at_now_and_then_though_nothing_happens(
-    cluster: Cluster, operator: Operator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def leaf() -> str | None:
-        secret = cluster.admin.get(SECRETS, cluster.namespace, "pong-tls") or {}
-        return dict(secret.get("data") or {}).get("learner.crt")
-
-    monkeypatch.setattr(next_look, "CERTIFICATES_CHECK", timedelta(seconds=0.5))
-    run(cluster)
-    settles(cluster, operator)
-    before, late = leaf(), datetime.now(UTC) + LIFETIME - RENEW_BEFORE / 2
-    monkeypatch.setattr(operator.client.clock, "now", lambda: late)
-    eventually(lambda: leaf() != before, timeout_seconds=30, what="they are renewed")
 
 
 def test_a_settled_job_costs_no_requests(cluster: Cluster, operator: Operator) -> None:
     run(cluster)
     settles(cluster, operator)
-
-
-def settles(cluster: Cluster, operator: Operator) -> None:
-    """Waits until both simulators are there and the operator has nothing to do any more."""
-    simulators(cluster, 2)
-    eventually(lambda: cluster.status().simulators.ready == 2, timeout_seconds=60, what="settled")
-
-    def quiet() -> bool:
-        before = requests(operator)
-        threading.Event().wait(QUIET_SECONDS)
-        return requests(operator) == before
-
-    eventually(quiet, timeout_seconds=60, what=f"{QUIET_SECONDS} s without a request")
-
-
-def requests(operator: Operator) -> float:
-    family = next(iter(operator.metrics.api_requests.collect()))
-    return sum(
-        sample.value
-        for sample in family.samples
-        if sample.name.endswith("_total") and sample.labels["verb"] not in ("watch", "list")
-    )
 
 
 def test_a_job_deleted_takes_its_metrics_along(cluster: Cluster, operator: Operator) -> None:
