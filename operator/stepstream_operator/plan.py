@@ -81,7 +81,7 @@ def plan(job: TrainingJob, desired: Sequence[Manifest], observed: Iterable[Mappi
         found = existing.pop(_key(child), None)
         if found is None:
             creates += [child] if _may_start(child, 0, gates) else []
-        elif found in foreign or _is_going(found):
+        elif not is_owned(found, job) or _is_going(found):
             continue
         elif _is_of_another_attempt(found, child):
             deletes.append(deletion(found))

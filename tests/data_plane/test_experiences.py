@@ -14,19 +14,24 @@ from stepstream_trainer.algorithms.networks import ActorCritic, build_actor_crit
 from stepstream_trainer.algorithms.observations import Vectors
 from stepstream_trainer.algorithms.policy import Policy
 from stepstream_trainer.algorithms.precision import Precision
+from stepstream_trainer.algorithms.q_learning import QUpdate, network_of, objective_of, optimiser_of
+from stepstream_trainer.algorithms.q_policy import QPolicy
+from stepstream_trainer.config import DQNParameters
 from stepstream_trainer.learner.episodes import EpisodeTracker
 from stepstream_trainer.learner.experience import Position
 from stepstream_trainer.learner.gathering import Gatherer
 from stepstream_trainer.learner.metrics import LearnerMetrics
 from stepstream_trainer.learner.observing import observing
+from stepstream_trainer.learner.replay_experience import ReplayExperience, ReplayParts
 from stepstream_trainer.learner.rollout_experience import RolloutExperience
 from stepstream_trainer.learner.rollouts import Rollout
 from stepstream_trainer.learner.slots import Slots
 from stepstream_trainer.learner.stints import Stint
 from stepstream_trainer.metrics import new_registry
-from stepstream_trainer.replay import Outcomes
+from stepstream_trainer.replay import Replay
 from tests.support.data_plane import config_of, data_plane
 from tests.support.environments import Ledger
+from tests.support.replays import layout_of, options_of
 
 LENGTH = 7
 LEDGER = {
@@ -37,6 +42,8 @@ LEDGER = {
 }
 HORIZON, SLOTS = 32, 4
 CPU = torch.device("cpu")
+FLOAT32 = Precision(device=CPU, dtype=torch.float32)
+READ = Vectors(size=2)
 
 
 class Keeper:
@@ -66,13 +73,12 @@ def gatherer_of(slots: Slots, episodes: EpisodeTracker) -> Gatherer:
 @pytest.fixture(scope="module")
 def rollout() -> tuple[dict[str, torch.Tensor], ActorCritic, EpisodeTracker]:
     """The second of two rollouts, as arrays with T and B in front; the network that acted; the episodes that ended."""
-    network = build_actor_critic(Vectors(size=2), 2, seed=1, precision=Precision(device=CPU, dtype=torch.float32))
+    network = build_actor_critic(READ, 2, seed=1, precision=FLOAT32)
     keeper, episodes = Keeper(), EpisodeTracker(SLOTS, window=1000)
     with data_plane(config_of(LEDGER, environments=SLOTS, simulators=2), "a", "b") as plane:
         slots = plane.learner.begin()
         memory = Rollout(horizon=HORIZON, num_slots=SLOTS, shape=(2,), dtype=np.dtype(np.float32), device=CPU)
-        policy = Policy(network, Precision(device=CPU, dtype=torch.float32))
-        experience = RolloutExperience(gatherer_of(slots, episodes), memory, policy, keeper, seed=5)
+        experience = RolloutExperience(gatherer_of(slots, episodes), memory, Policy(network, FLOAT32), keeper, seed=5)
         experience.begin()
         for first in (0, HORIZON):
             position = Position(slot_steps=first, steps=first * SLOTS)
@@ -125,26 +131,30 @@ def test_every_whole_episode_is_booked_with_its_return_and_length(rollout: Made)
     assert all(by_steps <= value <= by_steps + LENGTH for value in returns)
 
 
+def replay_experience(slots: Slots, stint: Stint, episodes: EpisodeTracker) -> ReplayExperience:
+    """DQN's, with actions all but at random."""
+    parameters, gatherer = DQNParameters(), gatherer_of(slots, episodes)
+    network, target = (network_of(parameters, READ, 2, seed=seed, precision=FLOAT32) for seed in (1, 2))
+    objective, optimiser = objective_of(parameters, CPU), optimiser_of(parameters, network)
+    parts = ReplayParts(
+        gatherer=gatherer,
+        stint=stint,
+        replay=Replay(options_of(rows=50, slots=SLOTS), layout_of((2,)), device=CPU),
+        policy=QPolicy(network, FLOAT32, support_K=None),
+        update=QUpdate(network, target, parameters, objective, optimiser, FLOAT32),
+        metrics=LearnerMetrics(new_registry(), frame_skip=1),
+        files=None,
+    )
+    return ReplayExperience(parts, parameters, seed=5, num_slots=SLOTS)
+
+
 def test_a_stint_hands_the_replay_each_step_with_its_own_outcome() -> None:
-    made: list[tuple[np.ndarray[Any, Any], Outcomes]] = []
     with data_plane(config_of(LEDGER, environments=SLOTS, simulators=2), "a", "b") as plane:
         slots = plane.learner.begin()
         stint = Stint(slots, shape=(2,), dtype=np.dtype(np.float32), device=CPU)
-        gatherer = gatherer_of(slots, EpisodeTracker(SLOTS, window=10))
-        gatherer.first_observations(stint.observation[0])
-
-        def act(t: int, group: int) -> None:
-            members = slots.group_slices[group]
-            stint.action[t, members] = (np.arange(members.start, members.stop) + t) % 2
-            gatherer.answer(group, stint.action[t, members], 0.0)
-
-        def receive(t: int, group: int) -> None:
-            members, outcome = slots.group_slices[group], gatherer.receive(group)
-            stint.record(t - 1, members, outcome)
-            before, after = stint.observation[t - 1, members], stint.observation[t, members]
-            gatherer.advance_stacks(group, outcome.ended_n, before, after)
-
-        gatherer.alternate(stint.slot_steps, act=act, receive=receive)
+        experience = replay_experience(slots, stint, EpisodeTracker(SLOTS, window=10))
+        experience.begin()
+        experience.collect(Position())
         made = [(stint.observation[t].copy(), stint.outcomes(t)) for t in range(stint.slot_steps)]
     for seen, outcome in made:
         ends = seen[:, 0] == LENGTH - 1

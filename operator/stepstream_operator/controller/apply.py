@@ -64,9 +64,7 @@ class Applier:
     def apply(self, job: TrainingJob, child: Manifest) -> None:
         resource = RESOURCE_OF_KIND[child["kind"]]
         log.info("apply", kind=child["kind"], child=child["metadata"]["name"])
-        applied = self._send(job, resource, child)
-        applied["metadata"].pop("managedFields", None)
-        self._stores[resource].wrote(applied)
+        self._wrote(resource, self._send(job, resource, child))
 
     def _create(self, job: TrainingJob, child: Manifest) -> None:
         """The store knows none of that name; the server is asked too, lest an object of somebody else be taken over."""
@@ -90,9 +88,12 @@ class Applier:
                 return False
             raise _meaning(child, error) from error
         log.info("create", kind=child["kind"], child=child["metadata"]["name"])
-        created["metadata"].pop("managedFields", None)
-        self._stores[SECRETS].wrote(created)
+        self._wrote(SECRETS, created)
         return True
+
+    def _wrote(self, resource: Resource, answer: Object) -> None:
+        answer["metadata"].pop("managedFields", None)
+        self._stores[resource].wrote(answer)
 
     def _send(self, job: TrainingJob, resource: Resource, child: Manifest, *, dry_run: bool = False) -> Object:
         try:

@@ -27,7 +27,6 @@ from stepstream_operator.controller.progress import Report, StatusSource, Target
 from stepstream_operator.controller.watched import Stores
 from stepstream_operator.runtime.resources import DEPLOYMENTS, JOBS, PODS, Object, Resource
 from stepstream_operator.status import (
-    LearnerJob,
     LearnerReport,
     Observed,
     Pod,
@@ -42,18 +41,25 @@ log = JobLog("operator.observe")
 
 
 def observe(stores: Stores, job: TrainingJob, previous: JobStatus, reports: Iterable[Report]) -> Observed:
-    raw_learner_job = _child(stores, JOBS, learners_name(job.name), job)
-    learner_job = observed_learner_job(raw_learner_job) if raw_learner_job else None
+    learner_job = _child(stores, JOBS, learners_name(job.name), job)
     deployment = _child(stores, DEPLOYMENTS, simulators_name(job.name), job)
     pods = tuple(observed_pod(pod) for pod in _pods(stores, job))
     return Observed(
         previous=previous,
-        learner_job=learner_job,
+        learner_job=observed_learner_job(learner_job) if learner_job else None,
         simulator_set=observed_simulator_set(deployment) if deployment else None,
         pods=pods,
-        strays=_strays(stores, job, learner_job),
+        strays=stray_learners(stores, job),
         reports=_parsed(reports, pods),
     )
+
+
+def stray_learners(stores: Stores, job: TrainingJob) -> tuple[Pod, ...]:
+    """Under the job's name, whichever job they are of: all write where this job's learners will."""
+    current = (_child(stores, JOBS, learners_name(job.name), job) or {"metadata": {"uid": None}})["metadata"]["uid"]
+    pods = stores[PODS].owned_by((job.namespace, job.name))
+    learners = (observed_pod(pod) for pod in pods if pod["metadata"]["labels"].get(ROLE_LABEL) == LEARNER)
+    return tuple(pod for pod in learners if not pod.ended and pod.controller != current)
 
 
 def targets(stores: Stores, job: TrainingJob, attempt: int, source: StatusSource) -> tuple[Target, ...]:
@@ -75,13 +81,6 @@ def _child(stores: Stores, resource: Resource, name: str, job: TrainingJob) -> O
 def _pods(stores: Stores, job: TrainingJob) -> list[Object]:
     pods = stores[PODS].owned_by((job.namespace, job.name))
     return [pod for pod in pods if pod["metadata"]["labels"].get(JOB_UID_LABEL) == job.metadata.uid]
-
-
-def _strays(stores: Stores, job: TrainingJob, learner_job: LearnerJob | None) -> tuple[Pod, ...]:
-    """Under the job's name, whichever job they are of: all write where this job's learners will."""
-    pods = [observed_pod(pod) for pod in stores[PODS].owned_by((job.namespace, job.name))]
-    current = learner_job.uid if learner_job else None
-    return tuple(pod for pod in pods if pod.role == LEARNER and not pod.ended and pod.controller != current)
 
 
 def _is_running_learner(pod: Object, attempt: int) -> bool:

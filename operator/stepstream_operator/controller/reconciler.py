@@ -10,7 +10,7 @@ done without the server's word that the job was read in its newest version: stal
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from stepstream_operator.api import TrainingJob, parse_job
@@ -23,7 +23,7 @@ from stepstream_operator.controller.creation_failures import CreationFailures
 from stepstream_operator.controller.events import EventRecorder, Happening
 from stepstream_operator.controller.job_log import JobLog, about
 from stepstream_operator.controller.next_look import seconds_until_next_look
-from stepstream_operator.controller.observe import observe, targets
+from stepstream_operator.controller.observe import observe, stray_learners, targets
 from stepstream_operator.controller.phase_counts import PhaseCounts
 from stepstream_operator.controller.progress import ProgressPoller, StatusSource
 from stepstream_operator.controller.scaling import SimulatorScaler
@@ -56,6 +56,18 @@ from stepstream_operator.status import (
 from stepstream_trainer.config import ConfigurationErrors
 
 log = JobLog("operator.reconcile")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """A job as one reconcile sees it. `confirmed`: the server has just said that `raw` is its newest version."""
+
+    job: TrainingJob
+    raw: Object
+    observed: Observed
+    gates: Gates
+    confirmed: bool
+    now: datetime
 
 
 class Reconciler:
@@ -126,68 +138,41 @@ class Reconciler:
         if confirmed:
             raw = self._write(key, raw, decided)
             observed = replace(observed, previous=previous_status(raw))
+        look = Look(
+            job=job, raw=raw, observed=observed, gates=_gates(observed, decided, now), confirmed=confirmed, now=now
+        )
         with about(key, observed.previous.attempt):  # which the decision may have raised
-            return self._carry_on(key, job, raw, observed, now, _gates(observed, decided, now), confirmed=confirmed)
+            return self._carry_on(key, look)
 
-    def _carry_on(
-        self,
-        key: Key,
-        job: TrainingJob,
-        raw: Object,
-        observed: Observed,
-        now: datetime,
-        gates: Gates,
-        *,
-        confirmed: bool,
-    ) -> float | None:
-        problems = self._act(key, job, raw, observed, now, gates, confirmed=confirmed)
-        raw = self._stores[TRAINING_JOBS].get(key) or raw
+    def _carry_on(self, key: Key, look: Look) -> float | None:
+        job, problems = look.job, self._act(key, look)
+        raw = self._stores[TRAINING_JOBS].get(key) or look.raw
         observed = replace(
             observe(self._stores, job, previous_status(raw), self._poller.latest(key)), problems=problems
         )
-        status = derive_status(job, observed, now)
+        status = derive_status(job, observed, look.now)
         if not life_differs(raw.get("status") or {}, status):
             # Otherwise something ended while we acted: the next reconcile, already queued by it, writes that first.
             raw = self._write(key, raw, status)
         self._follow(key, job, previous_status(raw))
-        return self._look_again(key, job, replace(observed, previous=previous_status(raw)), now)
+        return self._look_again(key, job, replace(observed, previous=previous_status(raw)), look.now)
 
-    def _act(
-        self,
-        key: Key,
-        job: TrainingJob,
-        raw: Object,
-        observed: Observed,
-        now: datetime,
-        gates: Gates,
-        *,
-        confirmed: bool,
-    ) -> tuple[str, ...]:
+    def _act(self, key: Key, look: Look) -> tuple[str, ...]:
         """Does what is to be done now; returns sentences about what could not be."""
         try:
-            self._applier.delete(job, orphans_to_remove(observed.strays, job.namespace))
-            if observed.previous.finished:
-                self._tidy_up(key, job, raw, now)
+            self._applier.delete(look.job, orphans_to_remove(look.observed.strays, look.job.namespace))
+            if look.observed.previous.finished:
+                self._tidy_up(key, look)
                 return ()
-            self._scale(key, job, raw)
-            return self._shape(key, job, raw, observed, now, gates, confirmed=confirmed)
+            self._scale(key, look.job, look.raw)
+            return self._shape(key, look)
         except Refused as refusal:
             log.warning("refused", problem=str(refusal))
             return (str(refusal),)
 
-    def _shape(
-        self,
-        key: Key,
-        job: TrainingJob,
-        raw: Object,
-        observed: Observed,
-        now: datetime,
-        gates: Gates,
-        *,
-        confirmed: bool,
-    ) -> tuple[str, ...]:
-        attempt = observed.previous.attempt
-        learners = observed.learner_job
+    def _shape(self, key: Key, look: Look) -> tuple[str, ...]:
+        job, observed = look.job, look.observed
+        attempt, learners = observed.previous.attempt, observed.learner_job
         placement = cluster_placement(
             job,
             tls=self._settings.tls,
@@ -195,13 +180,13 @@ class Reconciler:
             simulator_image=learners.simulator_image if learners and learners.attempt == attempt else "",
         )
         # A job that is created suspended has no attempt yet, and desires no learners that would need one.
-        desired = [*self._certificates(job, attempt, now), *desired_children(job, max(1, attempt), placement)]
+        desired = [*self._certificates(job, attempt, look.now), *desired_children(job, max(1, attempt), placement)]
         children = self._stores.children(key)
         # Looked for after the children were read, so that learners count whose Job went in the midst of this reconcile.
-        strays = observe(self._stores, job, observed.previous, ()).strays
-        todo = plan(job, desired, children, replace(gates, learners=gates.learners and not strays))
-        if not confirmed and _touches_learners(todo):
-            self._writer.confirm(raw)
+        clear = not stray_learners(self._stores, job)
+        todo = plan(job, desired, children, replace(look.gates, learners=look.gates.learners and clear))
+        if not look.confirmed and _touches_learners(todo):
+            self._writer.confirm(look.raw)
         self._check_simulators(job, todo, desired)
         self._applier.carry_out(job, todo)
         self._applier.delete(job, simulators_to_replace(observed.pods, job.namespace))
@@ -230,13 +215,14 @@ class Reconciler:
             version = raw["metadata"]["resourceVersion"]
             self._events.tell(raw, Happening(reason="ScaledSimulators", note=note, occasion=version))
 
-    def _tidy_up(self, key: Key, job: TrainingJob, raw: Object, now: datetime) -> None:
+    def _tidy_up(self, key: Key, look: Look) -> None:
+        job, raw = look.job, look.raw
         todo = plan_finished(job, self._stores.children(key))
         if not todo.is_empty:
             self._writer.confirm(raw)
             self._applier.carry_out(job, todo)
         end = expiry(job, previous_status(raw))
-        if end is not None and now >= end:
+        if end is not None and look.now >= end:
             log.info("expired")
             metadata = raw["metadata"]
             preconditions = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}

@@ -22,11 +22,10 @@ def happenings(before: JobStatus, after: JobStatus) -> Iterator[Happening]:
     if before.attempt and after.attempt > before.attempt and after.restarts == before.restarts:
         yield Happening(reason="Resumed", note=f"attempt {after.attempt} begins", occasion=occasion)
     if _queued(after) and not _queued(before):
-        since = _since(after, ConditionType.Admitted)
-        yield Happening(reason="Queued", note=after.message, occasion=since)
+        yield Happening(reason="Queued", note=after.message, occasion=_since(after, ConditionType.Admitted))
     if _queued(before) and after.holds(ConditionType.Admitted):
-        since = _since(after, ConditionType.Admitted)
-        yield Happening(reason="Admitted", note="its queue lets it start", occasion=since)
+        note = "its queue lets it start"
+        yield Happening(reason="Admitted", note=note, occasion=_since(after, ConditionType.Admitted))
     if _became(before, after, ConditionType.Ready):
         note = f"{after.learners.summary} learners are ready"
         yield Happening(reason="LearnersReady", note=note, occasion=_since(after, ConditionType.Ready))

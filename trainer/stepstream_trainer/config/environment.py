@@ -86,6 +86,11 @@ class AtariConfig:
         because="108,000 frames, 30 minutes of play: the cap of Stooke & Abbeel 2018 and of published scores",
     )
 
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Of one frame, uint8: height and width, and three colours unless it is grayscale."""
+        return (self.height, self.width) if self.grayscale else (self.height, self.width, 3)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EnvironmentConfig:

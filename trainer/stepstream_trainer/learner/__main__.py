@@ -25,6 +25,16 @@ from stepstream_trainer.replay import ReplayTooLargeError, ReplayTooSmallError
 _log = get_log("learner")
 
 REPLAY_ERRORS = (ReplayTooLargeError, ReplayTooSmallError)
+WRONG_INPUT = (
+    ConfigurationErrors,
+    UnsupportedJobError,
+    OtherJobError,
+    CheckpointError,
+    CannotListenError,
+    *REPLAY_ERRORS,
+    OSError,
+)
+"""What a learner raises before it trains, besides the KeyError of a missing variable."""
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -52,9 +62,7 @@ def main(arguments: Sequence[str] = ()) -> int:
             learner = prepare(stop, closing)
         except KeyError as error:
             return _refuse(f"the environment variable {error.args[0]} is not set")
-        except (ConfigurationErrors, UnsupportedJobError, OtherJobError, CheckpointError, CannotListenError) as error:
-            return _refuse(str(error))
-        except (*REPLAY_ERRORS, OSError) as error:
+        except WRONG_INPUT as error:
             return _refuse(str(error))
         if "--check" in arguments:
             learner.close()

@@ -76,10 +76,12 @@ class CheckpointStore:
         if step is None:
             self._set_aside()
             return
-        for path in [*self.directory.glob("*.partial"), *self._manifests_newest_first()]:
-            if path.suffix == ".partial" or path > self.manifest_path(step):
-                path.unlink()
-                path.with_suffix(".pt").unlink(missing_ok=True)
+        for partial in self.directory.glob("*.partial"):
+            partial.unlink()
+        for manifest in self._manifests_newest_first():
+            if manifest > self.manifest_path(step):
+                manifest.unlink()
+                manifest.with_suffix(".pt").unlink(missing_ok=True)
 
     def save(
         self,

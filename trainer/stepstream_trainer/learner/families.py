@@ -80,8 +80,7 @@ def refuse_replay(config: TrainerConfig) -> None:
     parameters, environment = config.algorithm.parameters, config.environment
     if not environment.is_atari or not isinstance(parameters, QLearningParameters):
         return
-    atari, dtype = environment.atari, np.dtype(np.uint8)
-    shape = (atari.height, atari.width) if atari.grayscale else (atari.height, atari.width, 3)
+    shape, dtype = environment.atari.frame_shape, np.dtype(np.uint8)
     seen = observing(environment, shape, dtype, num_categories=0)
     layout = FrameLayout(frame_shape=shape, dtype=dtype, network_input=seen.network_input)
     options = replay_options(config, parameters)

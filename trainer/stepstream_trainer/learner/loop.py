@@ -21,6 +21,7 @@ cut short is simply made again after a resume, with the same rows.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -88,7 +89,7 @@ class LearnerLoop:
             while not self._parts.targets.met(self._position.steps, self._parts.episodes.recent):
                 boundary = self._iterate()
             self._save_the_last(boundary)
-            self._await_evaluation()
+            self._pause_until(self._parts.evaluations.ended)
         except Interrupted:
             self._save(boundary)
             return Outcome.INTERRUPTED
@@ -108,8 +109,9 @@ class LearnerLoop:
         if evaluate:
             evaluations.begin(steps, self._parts.checkpoints.manifest_path(steps))
 
-    def _await_evaluation(self) -> None:
-        while not self._parts.evaluations.ended():
+    def _pause_until(self, holds: Callable[[], bool]) -> None:
+        """May raise Interrupted."""
+        while not holds():
             self._parts.reporter.pause()
             time.sleep(POLL_SECONDS)
 
@@ -169,10 +171,7 @@ class LearnerLoop:
     def _save_the_last(self, state: State) -> None:
         """What the job was for: without it there is no end. May raise Interrupted."""
         while not self._save(state, otherwise=f"it is the last, and is tried again every {SAVE_AGAIN_SECONDS:.0f} s"):
-            again = time.monotonic() + SAVE_AGAIN_SECONDS
-            while time.monotonic() < again:
-                self._parts.reporter.pause()
-                time.sleep(POLL_SECONDS)
+            self._pause_until(lambda: time.monotonic() - self._saved_at >= SAVE_AGAIN_SECONDS)
 
     def _save(self, state: State, *, otherwise: str = "the one before it stays") -> bool:
         """Write `state`, unless the newest checkpoint holds it. A full disk costs this checkpoint, not the run."""

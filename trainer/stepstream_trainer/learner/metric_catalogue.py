@@ -23,7 +23,7 @@ POLICY_LAG = CATALOGUE.histogram(
     "policy_lag_updates",
     unit="updates",
     meaning="Updates between the policy version that acted and the one that learned from it; one value an update. "
-    "Not of algorithms with a replay, where `replay_age_steps` says how old the data is.",
+    "Not of algorithms with a replay, where `replay_sample_age_steps` says how old the data is.",
     buckets=_LAGS,
 )
 PHASE_SECONDS = CATALOGUE.counter(

@@ -55,7 +55,7 @@ class AtariBatch:
             full_action_space=uses_full_action_space(config),
         )
         self.spaces = Spaces(
-            shape=(atari.height, atari.width) if atari.grayscale else (atari.height, atari.width, 3),
+            shape=atari.frame_shape,
             dtype=np.dtype(np.uint8),
             num_actions=len(self._batch.ale.get_action_set()),
             num_categories=0,
