@@ -36,6 +36,6 @@ def installer(empty_cluster: ControlPlane, admin: Client, tmp_path: Path) -> Ite
     """Helm in a namespace of the restricted Pod Security level. Afterwards no release and no definition is left."""
     helm = Helm(home=tmp_path, kubeconfig=empty_cluster.kubeconfig, namespace=create_namespace(admin))
     yield helm
-    helm.run("uninstall", "stepstream", "--ignore-not-found", "--wait")
+    helm.run("uninstall", "stepstream", "--ignore-not-found")
     admin.delete(CRDS, "", CRD)
     eventually(lambda: admin.get(CRDS, "", CRD) is None, timeout_seconds=60, what="the definition is gone")

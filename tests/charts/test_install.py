@@ -43,7 +43,7 @@ def test_a_release_is_installed_upgraded_rolled_back_and_uninstalled(installer: 
     assert names(admin, DISRUPTION_BUDGETS, installer.namespace) == {"stepstream"}
     installer.run("rollback", "stepstream", "1", "--wait")
     assert names(admin, DISRUPTION_BUDGETS, installer.namespace) == set()
-    installer.run("uninstall", "stepstream", "--wait")
+    installer.run("uninstall", "stepstream", "--wait", "--timeout", "60s")
     assert names(admin, DEPLOYMENTS, installer.namespace) == set()
     assert admin.get(CRDS, "", CRD) is not None
 
@@ -81,7 +81,7 @@ def test_helm_test_tells_how_the_question_to_the_operator_ended(
 
 def test_a_definition_that_may_go_goes_with_its_release(installer: Helm, admin: Client) -> None:
     install(installer, {"crds": {"keep": False}})
-    installer.run("uninstall", "stepstream", "--wait")
+    installer.run("uninstall", "stepstream")
     eventually(lambda: admin.get(CRDS, "", CRD) is None, timeout_seconds=60, what="the definition is gone")
 
 

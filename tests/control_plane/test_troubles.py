@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from stepstream_operator.api.status_types import ConditionType, Phase
+from stepstream_operator.runtime.errors import ApiError
 from stepstream_operator.runtime.resources import CONFIG_MAPS, JOBS, PODS, SECRETS, Object, Resource
 from tests.support.daemons import eventually
 from tests.support.running_operator import Cluster, manifest
 
 pytestmark = [pytest.mark.control_plane, pytest.mark.usefixtures("operator")]
 QUOTAS = Resource(group="", version="v1", plural="resourcequotas", kind="ResourceQuota")
+CONTROLLERS = Resource(group="", version="v1", plural="replicationcontrollers", kind="ReplicationController")
 PULL = {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "nowhere/learner:1"'}
 LOOP = {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}
 ENDED = {"exitCode": 3, "reason": "Error", "message": "ImportError: no module named pong"}
@@ -30,6 +32,16 @@ def container_waits(cluster: Cluster, role: str, waiting: dict[str, Any], ended:
     cluster.admin.merge(PODS, cluster.namespace, name, {"status": status}, subresource="status")
 
 
+def a_quota_holds(cluster: Cluster) -> bool:
+    """Quotas are read from the API server's cache: one just created may let a few objects pass."""
+    body: Object = {"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": "probe"}, "spec": {}}
+    try:
+        cluster.admin.create(CONTROLLERS, cluster.namespace, body, dry_run=True)
+    except ApiError as error:
+        return "exceeded quota" in str(error)
+    return False
+
+
 def test_no_simulator_starts_before_learners_accept_streams(cluster: Cluster) -> None:
     cluster.submit(manifest(learners={"resources": {"requests": {"cpu": "4000"}}}))
     eventually(lambda: "cannot be scheduled" in cluster.status().message, timeout_seconds=60, what="the message")
@@ -39,8 +51,10 @@ def test_no_simulator_starts_before_learners_accept_streams(cluster: Cluster) ->
 
 @pytest.mark.parametrize(("room", "learners"), [(0, 1), (1, 2)])
 def test_a_quota_that_keeps_learners_out_is_told_in_one_sentence(cluster: Cluster, room: int, learners: int) -> None:
-    quota = {"metadata": {"name": "few"}, "spec": {"hard": {"pods": str(room)}}}
-    cluster.admin.create(QUOTAS, cluster.namespace, {"apiVersion": "v1", "kind": "ResourceQuota"} | quota)
+    hard = {"pods": str(room), "replicationcontrollers": "0"}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": {"hard": hard}}
+    cluster.admin.create(QUOTAS, cluster.namespace, quota)
+    eventually(lambda: a_quota_holds(cluster), timeout_seconds=60, what="the API server knows of the quota")
     cluster.submit(manifest(learners={"replicas": learners}))
     eventually(lambda: "exceeded quota" in cluster.status().message, timeout_seconds=60, what="the quota is told")
     assert cluster.status().message.startswith("learners cannot be created: ")
