@@ -40,6 +40,7 @@ tools: $(READY)  ## Build the programs that the tests need (once; make test does
 
 lint: $(READY)  ## Check style (ruff) and import contracts (import-linter)
 	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/lint-imports --no-cache
 
 types: $(READY)  ## Check types (mypy --strict)

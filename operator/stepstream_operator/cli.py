@@ -19,6 +19,7 @@ import yaml
 from stepstream_operator.api import load_job
 from stepstream_operator.children import cluster_placement, desired_children
 from stepstream_operator.local.checks import ProcessRefusedError
+from stepstream_operator.local.ending import program
 from stepstream_operator.local.opening import Start
 from stepstream_operator.local.run_directory import RunDirectoryError
 from stepstream_operator.local.runner import RunOptions, check_job, run
@@ -131,7 +132,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def resume_command(options: argparse.Namespace) -> str:
     """What to type to go on with this run: the same command, without --fresh."""
-    words = ["stepstream", "run", options.job]
+    words = [program(), "run", options.job]
     for override in options.overrides:
         words += ["--set", override]
     if options.run_dir is not None:

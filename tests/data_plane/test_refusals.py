@@ -85,7 +85,16 @@ REFUSED: dict[str, tuple[Callable[[], list[pb.SimulatorMessage]], grpc.StatusCod
         grpc.StatusCode.FAILED_PRECONDITION,
         "configured otherwise",
     ),
-    "no actions": (lambda: [hello(num_actions=0)], grpc.StatusCode.INVALID_ARGUMENT, "at least one action"),
+    "no actions": (
+        lambda: [hello(num_actions=0)],
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "0 actions; there must be 1 to 65,536",
+    ),
+    "too many actions": (
+        lambda: [hello(num_actions=1 << 30)],
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "1,073,741,824 actions",
+    ),
     "no number": (
         lambda: [hello(observation=pb.ArraySpec(shape=[4], dtype="object"))],
         grpc.StatusCode.INVALID_ARGUMENT,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
 import socket
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -51,7 +53,7 @@ def test_a_job_runs_to_its_end_and_leaves_everything_in_its_directory(complete: 
 
 def test_a_complete_run_is_not_run_again_until_its_goal_is_raised(copy_of_complete: Path) -> None:
     for arguments, said in (
-        ([], "runs/cart: is complete. Raise spec.totalSteps to train on, or begin anew with --fresh."),
+        ([], "runs/cart: is complete. Raise spec.totalSteps (it was 1024) to train on, or begin anew with --fresh."),
         (["--set", "spec.totalSteps=1536"], "1,536 steps"),
     ):
         with local_run(copy_of_complete, "cart.yaml", *arguments) as run:
@@ -158,15 +160,37 @@ def test_the_job_fails_when_its_backoff_limit_is_used_up(tmp_path: Path) -> None
 
 
 def test_a_full_disk_costs_checkpoints_and_not_the_run_which_ends_when_its_last_one_is_written(tmp_path: Path) -> None:
-    write_job(tmp_path / "cart.yaml", checkpoint={"intervalSeconds": 1}, totalSteps=8 * 32 * 40)
-    with local_run(tmp_path, "cart.yaml", max_file_bytes=64 * 1024) as run:
+    write_job(tmp_path / "cart.yaml", checkpoint={"intervalSeconds": 1}, totalSteps=8 * 32 * 120)
+    [http] = free_ports(1)
+    with local_run(tmp_path, "cart.yaml", "--http-port", str(http)) as run:
+        run.wait_until(lambda: bool(checkpoints(run)), "a checkpoint")
+        limit_files(run, 64 * 1024)
+        kept = checkpoints(run)
         run.wait_until(lambda: "it is the last, and is tried again" in run.output(), "word of the last checkpoint")
         assert run.log("learner-0").count("checkpoint_failed") > 1
-        assert not list((run.run_directory / "checkpoints").iterdir())
-        for pid in run.pids("learner"):
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert checkpoints(run) == kept
+        assert failed_checkpoints(http) > 1
+        limit_files(run, resource.RLIM_INFINITY)
         assert run.wait() == 0, run.output()
-        assert list((run.run_directory / "checkpoints").glob("*.json"))
+        assert max(checkpoints(run)) == "checkpoint-000000030720.json"
+
+
+def checkpoints(run: LocalRun) -> set[str]:
+    return {path.name for path in (run.run_directory / "checkpoints").glob("*.json")}
+
+
+def limit_files(run: LocalRun, size: int) -> None:
+    """No file that the learner writes may grow larger, as if the disk were full."""
+    for pid in run.pids("learner"):
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def failed_checkpoints(http: int) -> float:
+    with urllib.request.urlopen(f"http://127.0.0.1:{http}/metrics") as answer:
+        exposed = answer.read().decode()
+    found = re.search(r"^stepstream_learner_checkpoint_failures_total\S* (\S+)$", exposed, re.MULTILINE)
+    assert found is not None
+    return float(found[1])
 
 
 @pytest.mark.parametrize("option", ["--tcp", "--http-port"])

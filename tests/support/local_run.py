@@ -49,16 +49,13 @@ def write_job(path: Path, **changes: Any) -> Path:
 class LocalRun:
     """A runner in `directory`, whose run is in runs/cart there."""
 
-    def __init__(self, directory: Path, *arguments: str, max_file_bytes: int | None = None) -> None:
-        """`max_file_bytes`: no file that this run writes may grow larger, as if the disk were full."""
+    def __init__(self, directory: Path, *arguments: str) -> None:
         self.directory = directory
         self.run_directory = directory / "runs" / "cart"
         self._output = directory / "output"
-        limit = f"ulimit -S -f {max_file_bytes // 1024}; " if max_file_bytes else ""
-        command = ["bash", "-c", f'{limit}exec "$0" "$@"', sys.executable, "-m", "stepstream_operator.cli", "run"]
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
-                [*command, *arguments],
+                [sys.executable, "-m", "stepstream_operator.cli", "run", *arguments],
                 cwd=directory,
                 env=os.environ | ONE_THREAD,
                 stdin=subprocess.DEVNULL,
@@ -127,9 +124,9 @@ class LocalRun:
 
 
 @contextmanager
-def local_run(directory: Path, *arguments: str, max_file_bytes: int | None = None) -> Iterator[LocalRun]:
+def local_run(directory: Path, *arguments: str) -> Iterator[LocalRun]:
     """A runner that is killed, with all its processes, if the test leaves it running."""
-    run = LocalRun(directory, *arguments, max_file_bytes=max_file_bytes)
+    run = LocalRun(directory, *arguments)
     try:
         yield run
     finally:

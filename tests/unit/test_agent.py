@@ -142,6 +142,13 @@ def test_the_emulator_in_colour_plays_the_game_that_the_policy_sees(pong: Path) 
     shown.close()
 
 
+@pytest.mark.parametrize("command", [[video.main, "--output"], [evaluate.main, "--video"]])
+def test_a_video_by_another_name_than_gif_is_refused(command: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        command[0](["run", command[1], "game.mp4"])
+    assert "must end in .gif, the one format that is written, got 'game.mp4'" in capsys.readouterr().err
+
+
 def test_a_video_is_a_gif_of_every_step(pong: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "game.gif"
     assert video.main([str(pong), "--output", str(output)]) == 0

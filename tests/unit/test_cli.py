@@ -132,6 +132,17 @@ def test_the_command_to_go_on_is_the_command_that_was_given(words: list[str]) ->
     assert resume_command(options) == "stepstream " + " ".join(f"'{word}'" if " " in word else word for word in words)
 
 
+def test_what_to_type_is_a_path_where_the_shell_does_not_find_the_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [str(tmp_path / ".venv" / "bin" / "stepstream")])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert resume_command(parser().parse_args(["run", "a.yaml"])) == ".venv/bin/stepstream run a.yaml"
+    (tmp_path / "stepstream").touch(0o755)
+    assert resume_command(parser().parse_args(["run", "a.yaml"])) == "stepstream run a.yaml"
+
+
 @pytest.mark.parametrize("start", ["--fresh", "--resume"])
 def test_the_command_to_go_on_neither_begins_anew_nor_insists(start: str) -> None:
     assert resume_command(parser().parse_args(["run", "a.yaml", start])) == "stepstream run a.yaml"

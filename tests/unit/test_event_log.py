@@ -2,9 +2,6 @@
 
 import json
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +9,10 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from stepstream_trainer.history import METRICS_FILE, read_history
-from stepstream_trainer.learner.event_log import TENSORBOARD_DIRECTORY, EventLog
+from stepstream_trainer.learner.event_log import TENSORBOARD_DIRECTORY, EventLog, drop_later_lines
 from stepstream_trainer.learner.metrics import LoopPhase
 from stepstream_trainer.learner.status import Identity, LearnerStatus, Progress
+from tests.support.full_disk import files_limited_to
 
 
 def snapshot(steps: int, **phases: float) -> dict[str, Any]:
@@ -38,17 +36,6 @@ def history(directory: Path) -> list[dict[str, Any]]:
 def scalars(directory: Path, tag: str) -> list[Any]:
     events: list[Any] = EventAccumulator(str(directory / TENSORBOARD_DIRECTORY)).Reload().Scalars(tag)
     return events
-
-
-@contextmanager
-def files_limited_to(size: int) -> Iterator[None]:
-    """As a full disk: no file of this process grows beyond `size` bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_line_holds_time_attempt_counts_returns_losses_and_fractions(tmp_path: Path) -> None:
@@ -80,6 +67,24 @@ def test_a_line_torn_by_a_crash_is_dropped_and_the_rest_is_kept(tmp_path: Path) 
     write(tmp_path, 30, attempt=2, resumed_at=20)
     assert [line["steps"] for line in history(tmp_path)] == [10, 30]
     assert len(path.read_text().splitlines()) == 2
+
+
+def test_a_line_torn_by_a_full_disk_takes_no_other_with_it(tmp_path: Path) -> None:
+    log = EventLog(tmp_path, attempt=1, resumed_at=0)
+    log.append(snapshot(10), losses={}, learning_rate=0.0)
+    with files_limited_to((tmp_path / METRICS_FILE).stat().st_size + 9):
+        log.append(snapshot(20), losses={}, learning_rate=0.0)
+    log.append(snapshot(30), losses={}, learning_rate=0.0)
+    log.close()
+    write(tmp_path, 40, attempt=2, resumed_at=30)
+    assert [line["steps"] for line in history(tmp_path)] == [10, 30, 40]
+
+
+def test_a_resume_on_a_full_disk_drops_the_lines_beyond_its_step(tmp_path: Path) -> None:
+    write(tmp_path, 10, 20, 30)
+    with files_limited_to(0):
+        drop_later_lines(tmp_path / METRICS_FILE, 20)
+    assert [line["steps"] for line in history(tmp_path)] == [10, 20]
 
 
 def test_a_history_without_later_lines_is_left_as_it_is(tmp_path: Path) -> None:

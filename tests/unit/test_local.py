@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from rich.console import Console
 
 from stepstream_operator.api import TrainingJob, load_job
 from stepstream_operator.api.status_types import Condition, ConditionStatus, ConditionType, Failure, JobStatus
+from stepstream_operator.api.status_types import Progress as JobProgress
 from stepstream_operator.local.backoff import LONGEST_SECONDS, SOUND_LIFE_SECONDS, Backoff
 from stepstream_operator.local.display import (
     LINE_SECONDS,
@@ -37,11 +39,15 @@ from stepstream_operator.local.figures import (
 )
 from stepstream_operator.local.opening import Start, check_open, immutable_changes
 from stepstream_operator.local.plan import Addresses, place, plan_processes
+from stepstream_operator.local.processes import ProcessSpec, start
 from stepstream_operator.local.run_directory import RunDirectory, RunDirectoryError
+from stepstream_operator.local.runner import how_to_train_on
 from stepstream_operator.local.sockets import remove_left_sockets, socket_directory
+from stepstream_operator.local.wakeup import Wakeup
 from stepstream_operator.status.lifecycle import INVALID_INPUT
 from stepstream_trainer.learner.metrics import LoopPhase
 from stepstream_trainer.learner.status import Identity, LearnerStatus, Progress
+from tests.support.full_disk import files_limited_to
 from tests.support.local_run import write_job
 
 
@@ -151,6 +157,48 @@ class TestRunDirectory:
             RunDirectory(Path("/proc/run"), "/proc/run").lock(),
         ):
             pass
+
+    def test_one_that_is_in_use_is_refused_before_anything_else_is_looked_at(self, tmp_path: Path) -> None:
+        run = RunDirectory(tmp_path / "run", "run")
+        run.check_unused()
+        assert not run.path.exists()
+        with run.lock(), pytest.raises(RunDirectoryError, match="in use by another stepstream run"):
+            RunDirectory(tmp_path / "run", "run").check_unused()
+        run.check_unused()
+
+    @pytest.mark.parametrize(
+        ("steps", "goal"),
+        [(1024, "Raise spec.totalSteps (it was 1024)"), (512, "Raise spec.stopWhen.meanReturn (it was 475)")],
+    )
+    def test_a_complete_run_is_trained_on_by_moving_the_goal_it_reached(
+        self, steps: int, goal: str, tmp_path: Path
+    ) -> None:
+        run = make_run(tmp_path, make_job(tmp_path, "spec.stopWhen.meanReturn='475'"))
+        run.save_status(status_with(ConditionType.Complete, progress=JobProgress(steps=steps)))
+        assert how_to_train_on(run) == f"{goal} to train on"
+
+
+class TestProcesses:
+    def test_one_starts_though_its_log_can_take_no_more(self, tmp_path: Path) -> None:
+        log = tmp_path / "p.log"
+        log.write_text("full")
+        spec = ProcessSpec(name="p", command=("python", "-c", "print(1)"), environment={}, log=log)
+        with files_limited_to(4):
+            process = start(spec, note="attempt 1")
+        assert process.child.wait(60) in (0, 1, 120)
+        assert log.read_text() == "full"
+
+    def test_ignored_hangups_stay_ignored_and_others_ask_to_stop(self) -> None:
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            for handler, requests in ((signal.SIG_IGN, 0), (signal.SIG_DFL, 1)):
+                signal.signal(signal.SIGHUP, handler)
+                with Wakeup() as wakeup:
+                    signal.raise_signal(signal.SIGHUP)
+                    assert wakeup.stop_requests == requests
+                assert signal.getsignal(signal.SIGHUP) is handler
+        finally:
+            signal.signal(signal.SIGHUP, before)
 
 
 class TestSockets:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +12,10 @@ from stepstream_trainer.config import TrainerConfig, dump, parse
 from stepstream_trainer.plot import average_seeds, main, read_curve
 
 
-def write_run(path: Path, returns: dict[int, float | None], *, seed: int = 0, name: str = "cart") -> Path:
-    """A run directory with one history line for each (steps, mean return)."""
+def write_run(path: Path, returns: dict[int, float | None], *, name: str = "cart", **fields: Any) -> Path:
+    """A run directory with one history line for each (steps, mean return). `fields` are of its configuration."""
     (path / "config").mkdir(parents=True)
-    given = {"job": name, "seed": seed, "environment": {"id": "CartPole-v1"}, "algorithm": {"name": "PPO"}}
+    given = {"job": name, "environment": {"id": "CartPole-v1"}, "algorithm": {"name": "PPO"}} | fields
     (path / "config" / "job.json").write_text(dump(parse(TrainerConfig, given, path="")))
     lines = [
         {"time": f"2024-01-01T00:{index:02}:00Z", "attempt": 1, "steps": steps, "frames": steps, "episodeReturn": value}
@@ -37,6 +38,20 @@ def test_runs_that_differ_only_in_seed_and_name_are_averaged(tmp_path: Path) -> 
     assert band.label == "CartPole-v1 PPO, cart (2 seeds)"
     np.testing.assert_allclose([band.mean[0], band.mean[-1]], [5, 20])
     np.testing.assert_allclose([band.low[-1], band.high[-1]], [10, 30])
+
+
+def test_how_many_simulators_served_a_run_is_no_setting_of_its_learning(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / f"{n}", {0: 0.0, 9: 1.0}, simulators={"replicas": n}) for n in (1, 2)]
+    assert len(average_seeds([read_curve(run, "steps") for run in runs])) == 1
+
+
+def test_settings_of_one_job_are_told_apart_by_their_directories(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path / kind, {0: 0.0, 9: 1.0}, learner={"precision": kind}) for kind in ("Float32", "BFloat16")
+    ]
+    bands = average_seeds([read_curve(run, "steps") for run in runs])
+    assert [band.label for band in bands] == ["CartPole-v1 PPO, cart, Float32", "CartPole-v1 PPO, cart, BFloat16"]
+    assert main([*map(str, runs), "--output", str(tmp_path / "both.png")]) == 0
 
 
 def test_time_between_a_stop_and_its_resume_is_not_training(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Any simulator can go on where another stopped: episodes are rebuilt from seeds and actions, whatever the layout."""
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -7,6 +8,7 @@ from stepstream_trainer.config import EnvironmentConfig, parse
 from stepstream_trainer.rows import START, TERMINATED, TRUNCATED, VACANT, Rows
 from stepstream_trainer.simulator.environments import EnvironmentRefusedError, make_batch
 from stepstream_trainer.simulator.episodes import LeasedEpisodes, SlotStart
+from stepstream_trainer.simulator.gymnasium_envs import spaces_of
 
 PONG = {"id": "ALE/Pong-v5", "atari": {"stickyActionProbability": "0.25", "maxEpisodeSteps": 25}}
 PONG_WITHOUT_STICKY_ACTIONS = {"id": "ALE/Pong-v5", "atari": {"maxEpisodeSteps": 25}}
@@ -167,3 +169,22 @@ def test_an_environment_that_cannot_be_served_is_refused_in_a_sentence(case: str
     with pytest.raises(EnvironmentRefusedError) as refused:
         make_batch(environment(given), 1)
     assert sentence in str(refused.value)
+
+
+MANY = gymnasium.spaces.Discrete(65_537)
+FEW = gymnasium.spaces.Discrete(65_536)
+
+
+@pytest.mark.parametrize(
+    ("observation", "action", "said"),
+    [
+        (FEW, MANY, "spec.environment.id: Maze has 65,537 actions; there must be 1 to 65,536"),
+        (MANY, FEW, "spec.environment.id: Maze has observations of 65,537 categories; there may be 65,536"),
+    ],
+)
+def test_more_choices_than_a_network_can_have_are_refused(
+    observation: gymnasium.spaces.Discrete, action: gymnasium.spaces.Discrete, said: str
+) -> None:
+    assert spaces_of("Maze", FEW, FEW).num_categories == 65_536
+    with pytest.raises(EnvironmentRefusedError, match=said):
+        spaces_of("Maze", observation, action)

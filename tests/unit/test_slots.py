@@ -124,6 +124,16 @@ def test_a_row_that_a_slot_already_holds_is_compared_and_dropped() -> None:
     assert slots.observation[1, 0] == 1.0
 
 
+@pytest.mark.parametrize(("deterministic", "kept"), [(True, 1), (False, 0)])
+def test_actions_that_rebuild_nothing_are_not_kept(deterministic: bool, kept: int) -> None:
+    slots = slots_of(deterministic=deterministic)
+    lanes = begun(slots)
+    post(slots, 1, 2)
+    take(slots, lanes)
+    write(slots, lanes, [2.0, 3.0], [0, 0])
+    assert slots.state_dict()["history_lengths"].tolist() == [kept, kept]
+
+
 def test_a_slot_that_cannot_be_rebuilt_after_all_begins_its_next_episode() -> None:
     slots = slots_of()
     slots.close_lanes(begun(slots))

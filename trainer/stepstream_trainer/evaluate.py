@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from stepstream_trainer.agent import Game, NoAgentError, Run, load_agent, load_run, play
-from stepstream_trainer.arguments import at_least_one
+from stepstream_trainer.arguments import at_least_one, gif_file
 from stepstream_trainer.atari_scores import human_normalised
 from stepstream_trainer.config import contract
 from stepstream_trainer.learner.checkpoint import CheckpointError
@@ -121,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sample", action="store_true", help="explore as in training")
     parser.add_argument("--checkpoint", type=Path, help="a file of RUN/checkpoints (default: the newest)")
     parser.add_argument("--max-steps", type=at_least_one, default=100_000, help="of a game (default 100000)")
-    parser.add_argument("--video", type=Path, metavar="FILE.gif", help="also record the first of the games")
+    parser.add_argument("--video", type=gif_file, metavar="FILE.gif", help="also record the first of the games")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
     try:

@@ -10,11 +10,16 @@ METRICS_FILE = "metrics.jsonl"
 
 def read_history(path: Path) -> Iterator[dict[str, Any]]:
     """The whole lines, oldest first. A line torn by a crash or a full disk is passed over."""
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with path.open("rb") as file:
         for text in file:
-            try:
-                line = json.loads(text)
-            except ValueError:
-                continue
-            if isinstance(line, dict) and isinstance(line.get("steps"), int):
+            if (line := as_line(text)) is not None:
                 yield line
+
+
+def as_line(text: bytes) -> dict[str, Any] | None:
+    """None for what is no line of a history."""
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) and isinstance(line.get("steps"), int) else None

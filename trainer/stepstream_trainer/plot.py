@@ -2,13 +2,15 @@
 
     python -m stepstream_trainer.plot RUN... [--output curves.png] [--x steps|frames|hours]
 
-Runs that differ only in their seed share a colour: each thinly, and their mean and range as far as all have got.
+Runs that differ only in their seed, or in how many simulators served them, share a colour: each thinly, and their mean
+and range as far as all have got. Others are told apart by their directory's name where their jobs' names do not.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,7 +21,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from stepstream_trainer.config import ConfigurationErrors, TrainerConfig, contract, dump, load_trainer_config
+from stepstream_trainer.config import (
+    ConfigurationErrors,
+    SimulatorsConfig,
+    TrainerConfig,
+    contract,
+    dump,
+    load_trainer_config,
+)
 from stepstream_trainer.history import METRICS_FILE, read_history
 
 AXES = {"steps": "steps (agent actions)", "frames": "frames (steps x frame skip)", "hours": "hours of training"}
@@ -33,9 +42,13 @@ class NothingToPlotError(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Curve:
-    """Mean true return `y` at `x`, rising in x. `label` is shown; runs of equal `family` are seeds of one setting."""
+    """Mean true return `y` at `x`, rising in x. `label` is shown, with the run's `name` where others have the same.
+
+    Runs of equal `family` are seeds of one setting.
+    """
 
     label: str
+    name: str
     family: str
     x: NDArray[np.float64]
     y: NDArray[np.float64]
@@ -65,9 +78,10 @@ def read_curve(run: Path, axis: str) -> Curve:
     y = np.array([line["episodeReturn"] for line in lines], np.float64)
     config = _configuration(run)
     if config is None:
-        return Curve(label=run.name, family=str(run), x=x, y=y)
+        return Curve(label=run.name, name=str(run), family=str(run), x=x, y=y)
     label = f"{config.environment.id} {config.algorithm.name.value}, {config.job}"
-    return Curve(label=label, family=dump(replace(config, seed=0, job="any")), x=x, y=y)
+    neutral = replace(config, seed=0, job="any", simulators=SimulatorsConfig())
+    return Curve(label=label, name=run.resolve().name, family=dump(neutral), x=x, y=y)
 
 
 def average_seeds(curves: Sequence[Curve]) -> list[Band]:
@@ -75,7 +89,8 @@ def average_seeds(curves: Sequence[Curve]) -> list[Band]:
     families: dict[str, list[Curve]] = {}
     for curve in curves:
         families.setdefault(curve.family, []).append(curve)
-    return [_band(family) for family in families.values()]
+    labels = Counter(family[0].label for family in families.values())
+    return [_band(family, named=labels[family[0].label] > 1) for family in families.values()]
 
 
 def draw(bands: Sequence[Band], axis: str, output: Path) -> None:
@@ -93,16 +108,15 @@ def draw(bands: Sequence[Band], axis: str, output: Path) -> None:
     figure.savefig(output, dpi=120)
 
 
-def _band(curves: Sequence[Curve]) -> Band:
-    seeds = f" ({len(curves)} seeds)" if len(curves) > 1 else ""
+def _band(curves: Sequence[Curve], *, named: bool) -> Band:
+    label = curves[0].label + (f", {curves[0].name}" if named else "")
     if len(curves) == 1:
         x, mean = curves[0].x, curves[0].y
-        return Band(label=curves[0].label, curves=(), x=x, mean=mean, low=mean, high=mean)
+        return Band(label=label, curves=(), x=x, mean=mean, low=mean, high=mean)
     first, last = max(curve.x[0] for curve in curves), min(curve.x[-1] for curve in curves)
     x = np.linspace(first, max(first, last), POINTS)
     y = np.stack([np.interp(x, curve.x, curve.y) for curve in curves])
-    label = curves[0].label + seeds
-    return Band(label=label, curves=curves, x=x, mean=y.mean(0), low=y.min(0), high=y.max(0))
+    return Band(label=f"{label} ({len(curves)} seeds)", curves=curves, x=x, mean=y.mean(0), low=y.min(0), high=y.max(0))
 
 
 def _hours(lines: Sequence[dict[str, Any]]) -> NDArray[np.float64]:

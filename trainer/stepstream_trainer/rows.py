@@ -27,6 +27,9 @@ ENDED: Final = TERMINATED | TRUNCATED
 MAX_RANK: Final = 4
 MAX_OBSERVATION_BYTES: Final = MAX_MESSAGE_BYTES // 4
 
+MAX_CHOICES: Final = 65_536
+"""Actions, or categories of an observation: a network has a row of weights for each."""
+
 RESTART: Final = -1
 """In an action's place: begin the lane's episode anew."""
 
@@ -55,6 +58,15 @@ def refused_observation(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> 
         f"observations of {dtype} {list(shape)}; they must be numbers, of rank 0 to {MAX_RANK}, "
         f"1 to {MAX_OBSERVATION_BYTES} bytes"
     )
+
+
+def refused_choices(num_actions: int, num_categories: int) -> str | None:
+    """What is wrong with so many actions, or categories of an observation; nothing if networks can have them."""
+    if not 0 < num_actions <= MAX_CHOICES:
+        return f"{num_actions:,} actions; there must be 1 to {MAX_CHOICES:,}"
+    if num_categories > MAX_CHOICES:
+        return f"observations of {num_categories:,} categories; there may be {MAX_CHOICES:,}"
+    return None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

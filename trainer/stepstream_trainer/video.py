@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from stepstream_trainer.agent import NoAgentError, Player, Run, in_colour, load_agent, load_run
-from stepstream_trainer.arguments import at_least_one
+from stepstream_trainer.arguments import at_least_one, gif_file
 from stepstream_trainer.config import contract
 from stepstream_trainer.learner.checkpoint import CheckpointError
 from stepstream_trainer.rows import Array
@@ -120,7 +120,9 @@ def _captioned(picture: Image.Image, caption: str) -> Image.Image:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="stepstream video", description="A run's agent at play, as a GIF.")
     parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
-    parser.add_argument("--output", type=Path, help="GIF to write (default: RUN/videos/<steps>-<episode>.gif)")
+    parser.add_argument(
+        "--output", type=gif_file, metavar="FILE.gif", help="what to write (default: RUN/videos/<steps>-<episode>.gif)"
+    )
     parser.add_argument("--episode", type=int, default=0, help="which of evaluate's games (default 0)")
     parser.add_argument("--sample", action="store_true", help="explore as in training")
     parser.add_argument("--checkpoint", type=Path, help="a file of RUN/checkpoints (default: the newest)")

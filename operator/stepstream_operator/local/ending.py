@@ -1,7 +1,10 @@
 """The last words of `stepstream run`: how it ended, where that is written, and what to type next."""
 
 import json
+import os
+import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +15,19 @@ from stepstream_operator.local.run_directory import RunDirectory
 from stepstream_operator.status.lifecycle import INVALID_INPUT
 from stepstream_operator.status.words import last_line
 
+NAME = "stepstream"
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_PAUSED = 128 + signal.SIGINT
 _TAIL_BYTES = 65536
+
+
+def program() -> str:
+    """How this command is typed here: by its name where the shell finds it, else by the path it was started by."""
+    started = Path(sys.argv[0])
+    if started.name != NAME or shutil.which(NAME) is not None:
+        return NAME
+    return os.path.relpath(started)
 
 
 def exit_code(status: JobStatus) -> int:
@@ -33,7 +45,7 @@ def last_words(
     if status.holds(ConditionType.Complete):
         yield f"{run}: complete after {duration(elapsed_seconds)}: {standing(directory)}"
         yield "Look at it with:"
-        yield from (f"  stepstream {command} {run}" for command in ("evaluate", "video", "plot"))
+        yield from (f"  {program()} {command} {run}" for command in ("evaluate", "video", "plot"))
         return
     if status.holds(ConditionType.Failed):
         yield f"{run}: failed: {_cause(status)}"

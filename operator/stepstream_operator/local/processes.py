@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,9 +75,9 @@ def start(spec: ProcessSpec, *, note: str) -> Process:
     """Main thread only (see launch.py). `note` heads its part of the log file, which earlier lives may share."""
     spec.log.parent.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC)
-    with spec.log.open("ab") as log:
-        log.write(f"--- {now:%Y-%m-%d %H:%M:%S} {note}\n".encode())
-        log.flush()
+    with spec.log.open("ab", buffering=0) as log:
+        with suppress(OSError):  # a full disk: the process may well make room
+            log.write(f"--- {now:%Y-%m-%d %H:%M:%S} {note}\n".encode())
         return Process(spec=spec, started_at=now, log_offset=log.tell(), child=_spawn(spec, log))
 
 

@@ -129,6 +129,12 @@ class RunDirectory:
         finally:
             os.close(descriptor)
 
+    def check_unused(self) -> None:
+        """RunDirectoryError when somebody is at work here. Makes nothing."""
+        if (self.path / ".lock").exists():
+            with self.lock():
+                pass
+
     def move_aside(self) -> Path:
         """Free the path for a fresh run: the old one stays beside it, under the first free number."""
         number = 1

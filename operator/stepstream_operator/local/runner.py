@@ -45,9 +45,10 @@ def run(options: RunOptions, output: TextIO) -> int:
         )
     shown = options.run_directory or f"runs/{job.name}"
     directory = RunDirectory(Path(shown).absolute(), shown)
+    directory.check_unused()
     goes_on = check_open(directory, job, options.start)
     if goes_on and is_complete(directory, job):
-        print(f"{shown}: is complete. Raise spec.totalSteps to train on, or begin anew with --fresh.", file=output)
+        print(f"{shown}: is complete. {how_to_train_on(directory)}, or begin anew with --fresh.", file=output)
         return EXIT_OK
     check_job(job, options, goes_on_in=directory if goes_on else None)
     started = time.monotonic()
@@ -63,6 +64,14 @@ def is_complete(directory: RunDirectory, job: TrainingJob) -> bool:
     before = directory.job().spec
     same_goal = (before.total_steps, before.stop_when) == (job.spec.total_steps, job.spec.stop_when)
     return directory.status().holds(ConditionType.Complete) and same_goal
+
+
+def how_to_train_on(directory: RunDirectory) -> str:
+    """Which goal of a complete run to move: the one that it reached."""
+    spec, progress = directory.job().spec, directory.status().progress
+    if spec.stop_when is not None and progress is not None and progress.steps < spec.total_steps:
+        return f"Raise spec.stopWhen.meanReturn (it was {spec.stop_when.mean_return}) to train on"
+    return f"Raise spec.totalSteps (it was {spec.total_steps}) to train on"
 
 
 def check_job(job: TrainingJob, options: RunOptions, *, goes_on_in: RunDirectory | None) -> None:
@@ -121,5 +130,7 @@ def _supervise(job: TrainingJob, directory: RunDirectory, addresses: Addresses, 
 
 
 def _write_files(plan: Plan) -> None:
-    for path, text in plan.files.items():
-        write_atomically(Path(path), text)
+    """Those that are new: on a disk that is full a further attempt writes nothing."""
+    for path, text in ((Path(name), text) for name, text in plan.files.items()):
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_atomically(path, text)

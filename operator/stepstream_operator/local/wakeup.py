@@ -10,7 +10,10 @@ _STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Wakeup:
-    """Inside its `with`, requests to stop are counted instead of raised, and a child's death ends `wait` at once."""
+    """Inside its `with`, requests to stop are counted instead of raised, and a child's death ends `wait` at once.
+
+    Under nohup, which has us ignore it, a closed terminal ends nothing.
+    """
 
     def __init__(self) -> None:
         self.stop_requests = 0
@@ -20,7 +23,8 @@ class Wakeup:
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._fd_before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for number in (*_STOP, signal.SIGCHLD):
-            self._before[number] = signal.signal(number, self._note)
+            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(

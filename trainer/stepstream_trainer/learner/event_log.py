@@ -1,9 +1,8 @@
 """The history of a run: metrics.jsonl (one JSON object a line) and TensorBoard event files, both indexed by steps.
 
-A resume at step S goes on from S, so what a lost attempt wrote beyond S would appear twice: opening drops those lines
-(the file is rewritten beside itself and renamed, so a crash leaves the old one or the new one) and tells TensorBoard to
-forget them. A torn last line is dropped as well. A disk that refuses never stops training: the line is lost and the log
-says so.
+A resume at step S goes on from S, so what a lost attempt wrote beyond S would appear twice: opening cuts those lines
+off, and a torn last one, and tells TensorBoard to forget them. A disk that refuses never stops training: the line is
+lost and the log says so.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stepstream_trainer.history import METRICS_FILE, read_history
+from stepstream_trainer.history import METRICS_FILE, as_line
 from stepstream_trainer.learner.tensorboard_file import TensorBoardFile
 from stepstream_trainer.logs import get_log
 
@@ -110,18 +109,18 @@ class EventLog:
 
 
 def drop_later_lines(path: Path, step: int) -> None:
-    """Leave the whole lines up to `step`, atomically; a file that holds nothing else is not touched."""
+    """Cut the file off after its last whole line up to `step`, which no disk is too full for. Steps rise with lines."""
     if not path.exists():
         return
-    kept = b"".join(_encode(line) for line in read_history(path) if line["steps"] <= step)
-    if len(kept) == path.stat().st_size:
-        return
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.write(kept)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
+    read = kept = 0
+    with path.open("rb") as file:
+        for text in file:
+            read += len(text)
+            line = as_line(text)
+            if line is not None and text.endswith(b"\n") and line["steps"] <= step:
+                kept = read
+    if kept < read:
+        os.truncate(path, kept)
 
 
 def _encode(line: Mapping[str, Any]) -> bytes:

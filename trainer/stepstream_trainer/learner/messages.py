@@ -15,7 +15,7 @@ from stepstream_trainer.channel import MAX_MESSAGE_BYTES
 from stepstream_trainer.config import TrainerConfig
 from stepstream_trainer.learner.leasing import Turn
 from stepstream_trainer.learner.slots import LaneStart
-from stepstream_trainer.rows import TRUNCATED, Rows, Spaces, refused_observation
+from stepstream_trainer.rows import TRUNCATED, Rows, Spaces, refused_choices, refused_observation
 
 MAX_NAME_LENGTH: Final = 253  # of a Kubernetes object, hence of a pod
 
@@ -114,8 +114,8 @@ def _read_spaces(hello: pb.Hello) -> Spaces:
         raise _invalid(f"observation.dtype: {error}") from error
     if refusal := refused_observation(shape, dtype):
         raise _invalid(refusal)
-    if hello.num_actions == 0:
-        raise _invalid("an environment has at least one action")
+    if refusal := refused_choices(hello.num_actions, hello.num_categories):
+        raise _invalid(refusal)
     return Spaces(shape=shape, dtype=dtype, num_actions=hello.num_actions, num_categories=hello.num_categories)
 
 

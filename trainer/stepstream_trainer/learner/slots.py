@@ -131,8 +131,9 @@ class Slots:
         with self.lock:
             assert self._awaited[group] == 0
             self._action[slots] = action_n
-            for history, action in zip(self._history[slots], action_n.tolist(), strict=True):
-                history.append(action)
+            if self._deterministic:  # no other episode is rebuilt
+                for history, action in zip(self._history[slots], action_n.tolist(), strict=True):
+                    history.append(action)
             self._actions_posted[slots] += 1
             self._awaited[group] = slots.stop - slots.start
             self._lanes_changed[group].notify_all()

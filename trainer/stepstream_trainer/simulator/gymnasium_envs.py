@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
 from stepstream_trainer.config import EnvironmentConfig
-from stepstream_trainer.rows import Array, Spaces, refused_observation
+from stepstream_trainer.rows import Array, Spaces, refused_choices, refused_observation
 from stepstream_trainer.simulator.environments import ANY_EPISODE, EnvironmentRefusedError, Mask, Step
 
 SUPPORTED: Final = "supported are Box and Discrete observations with Discrete actions"
@@ -77,11 +77,13 @@ def spaces_of(environment_id: str, observation: Space[Any], action: Space[Any]) 
     """Raises EnvironmentRefusedError for spaces that are not supported."""
     if not isinstance(action, Discrete):
         raise EnvironmentRefusedError(f"spec.environment.id: {environment_id} has {_kind(action)} actions; {SUPPORTED}")
+    num_categories = int(observation.n) if isinstance(observation, Discrete) else 0
+    if refusal := refused_choices(int(action.n), num_categories):
+        raise EnvironmentRefusedError(f"spec.environment.id: {environment_id} has {refusal}")
     if isinstance(observation, Discrete):
-        return Spaces(shape=(), dtype=np.dtype(np.int64), num_actions=int(action.n), num_categories=int(observation.n))
+        return Spaces(shape=(), dtype=np.dtype(np.int64), num_actions=int(action.n), num_categories=num_categories)
     if isinstance(observation, Box):
-        refusal = refused_observation(observation.shape, np.dtype(observation.dtype))
-        if refusal:
+        if refusal := refused_observation(observation.shape, np.dtype(observation.dtype)):
             raise EnvironmentRefusedError(f"spec.environment.id: {environment_id} has {refusal}")
         return Spaces(
             shape=observation.shape, dtype=np.dtype(observation.dtype), num_actions=int(action.n), num_categories=0
