@@ -1,7 +1,6 @@
 """The last words of `stepstream run`: how it ended, where that is written, and what to type next."""
 
 import json
-import os
 import shutil
 import signal
 import sys
@@ -27,7 +26,8 @@ def program() -> str:
     started = Path(sys.argv[0])
     if started.name != NAME or shutil.which(NAME) is not None:
         return NAME
-    return os.path.relpath(started)
+    here, there = Path.cwd(), started.absolute()
+    return str(there.relative_to(here) if there.is_relative_to(here) else there)
 
 
 def exit_code(status: JobStatus) -> int:
