@@ -15,7 +15,7 @@ from tests.support.running_operator import Cluster, manifest
 
 pytestmark = [pytest.mark.control_plane, pytest.mark.usefixtures("operator")]
 QUOTAS = Resource(group="", version="v1", plural="resourcequotas", kind="ResourceQuota")
-CONTROLLERS = Resource(group="", version="v1", plural="replicationcontrollers", kind="ReplicationController")
+CLAIMS = Resource(group="", version="v1", plural="persistentvolumeclaims", kind="PersistentVolumeClaim")
 PULL = {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "nowhere/learner:1"'}
 LOOP = {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}
 ENDED = {"exitCode": 3, "reason": "Error", "message": "ImportError: no module named pong"}
@@ -34,9 +34,10 @@ def container_waits(cluster: Cluster, role: str, waiting: dict[str, Any], ended:
 
 def a_quota_holds(cluster: Cluster) -> bool:
     """Quotas are read from the API server's cache: one just created may let a few objects pass."""
-    body: Object = {"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": "probe"}, "spec": {}}
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    claim: Object = {"apiVersion": "v1", "kind": CLAIMS.kind, "metadata": {"name": "probe"}, "spec": spec}
     try:
-        cluster.admin.create(CONTROLLERS, cluster.namespace, body, dry_run=True)
+        cluster.admin.create(CLAIMS, cluster.namespace, claim, dry_run=True)
     except ApiError as error:
         return "exceeded quota" in str(error)
     return False
@@ -51,7 +52,7 @@ def test_no_simulator_starts_before_learners_accept_streams(cluster: Cluster) ->
 
 @pytest.mark.parametrize(("room", "learners"), [(0, 1), (1, 2)])
 def test_a_quota_that_keeps_learners_out_is_told_in_one_sentence(cluster: Cluster, room: int, learners: int) -> None:
-    hard = {"pods": str(room), "replicationcontrollers": "0"}
+    hard = {"pods": str(room), "persistentvolumeclaims": "0"}
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": {"hard": hard}}
     cluster.admin.create(QUOTAS, cluster.namespace, quota)
     eventually(lambda: a_quota_holds(cluster), timeout_seconds=60, what="the API server knows of the quota")
