@@ -49,9 +49,7 @@ class Moments:
         self._learning_rate = torch.zeros((), device=flat.values.device)
 
     @torch.no_grad()
-    def step(
-        self, flat: FlatParameters, learning_rate: float, *, beta_1: float, beta_2: float, epsilon: float
-    ) -> None:
+    def step(self, flat: FlatParameters, learning_rate: float, *, beta_1: float, beta_2: float, epsilon: float) -> None:
         """Count one step more, and make it."""
         self._learning_rate.fill_(learning_rate)
         adam(
