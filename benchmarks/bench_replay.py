@@ -8,16 +8,21 @@
 - priorities: `Replay.update_priorities` of a batch that was drawn before
 - rows in: `Replay.append` of a row of every slot
 - chunks out: `Replay.read_chunk`, which is what training stands still for while a replay is saved
+- saving: `ReplayFiles` beside a game that goes on at a steady pace: what handing chunks over, and a checkpoint at the
+  end, stop it for, in a directory of the disk that holds /tmp
 
-All take turns within a round, so that a machine that slows down slows all of them; shown are medians.
+All but saving take turns within a round, so that a machine that slows down slows all of them; shown are medians.
 """
 
 import argparse
 import copy
 import itertools
 import statistics
+import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,6 +31,8 @@ from benchmarks.measuring import calls_per_second
 from benchmarks.record import Record, Table, describe_machine
 from stepstream_trainer.algorithms.observations import BlockImages
 from stepstream_trainer.algorithms.precision import keep_freed_memory
+from stepstream_trainer.learner.replay_files import ReplayFiles
+from stepstream_trainer.learner.stints import slot_steps
 from stepstream_trainer.replay import FrameLayout, Outcomes, PriorityOptions, Replay, ReplayOptions, replay_bytes
 from stepstream_trainer.replay.frames import HostFrames
 
@@ -39,6 +46,8 @@ LAYOUT = FrameLayout(
 SAMPLE_BYTES = 2 * LAYOUT.depth * LAYOUT.frame_bytes
 SAVED_FRAMES = 100_000
 """What a pause is stated for."""
+PACE = 2500
+"""Steps a second of the game that goes on while its replay is saved."""
 
 Work = Callable[[], object]
 
@@ -167,6 +176,38 @@ def other_table(replay: Replay, player: Player, *, rounds: int, seconds: float) 
     )
 
 
+def saving_table(frames: int) -> Table:
+    """A new replay fills, is written behind, and is then kept."""
+    replay = Replay(options(frames), LAYOUT, device=torch.device("cpu"))
+    player, stops = Player(replay), list[float]()
+    with tempfile.TemporaryDirectory(prefix="stepstream-bench-") as directory:
+        files = ReplayFiles(replay, Path(directory))
+        begun = time.monotonic()
+        for stint in range(frames // (SLOTS * slot_steps(SLOTS))):
+            for _ in range(slot_steps(SLOTS)):
+                player.append()
+            stops.append(seconds_of(files.write_behind))
+            due = begun + (stint + 1) * SLOTS * slot_steps(SLOTS) / PACE
+            time.sleep(max(0.0, due - time.monotonic()))
+        kept = seconds_of(files.keep)
+        files.close()
+    return Table(
+        title=f"Saving {frames:,} frames of a game of {PACE:,} steps a second",
+        header=("what training stands still for", "seconds"),
+        rows=[
+            ("handing chunks to the writer, in all", sum(stops)),
+            ("handing a chunk over, at the longest", max(stops)),
+            ("a checkpoint's replay at the end", kept),
+        ],
+    )
+
+
+def seconds_of(work: Work) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
@@ -190,6 +231,7 @@ def main() -> None:
         tables=(
             *sampling_tables(replay, rounds=rounds, seconds=seconds),
             other_table(replay, player, rounds=rounds, seconds=seconds),
+            saving_table(capacity // 10),
         ),
     )
     print(record.markdown())

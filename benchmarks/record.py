@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import shlex
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -66,7 +67,10 @@ class Record:
 
 
 def describe_machine() -> dict[str, Cell]:
-    """What the numbers depend on: processor, cores this process may use, memory, versions, and who else was working."""
+    """What the numbers depend on: processor, cores this process may use, memory, versions, and who else was working.
+
+    `commit` is of this tree, with a + where files differ from it.
+    """
     model, flags = _processor()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     packages = {name: found for name in _PACKAGES if (found := _version(name))}
@@ -76,9 +80,17 @@ def describe_machine() -> dict[str, Cell]:
         "instructions": " ".join(flag for flag in _FLAGS if flag in flags),
         "memory GiB": round(memory / 2**30),
         "load before": round(os.getloadavg()[0], 2),
+        "commit": _commit(),
         "python": platform.python_version(),
         **packages,
     }
+
+
+def _commit() -> str | None:
+    """None where this is no checkout."""
+    git = ["git", "-C", str(RESULTS.parent), "describe", "--always", "--dirty=+"]
+    done = subprocess.run(git, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
 
 
 def _processor() -> tuple[str, frozenset[str]]:

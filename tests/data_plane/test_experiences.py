@@ -131,15 +131,16 @@ def test_every_whole_episode_is_booked_with_its_return_and_length(rollout: Made)
     assert all(by_steps <= value <= by_steps + LENGTH for value in returns)
 
 
-def replay_experience(slots: Slots, stint: Stint, episodes: EpisodeTracker) -> ReplayExperience:
+def replay_experience(slots: Slots, stint: Stint, replay: Replay) -> ReplayExperience:
     """DQN's, with actions all but at random."""
+    episodes = EpisodeTracker(SLOTS, window=10)
     parameters, gatherer = DQNParameters(), gatherer_of(slots, episodes)
     network, target = (network_of(parameters, READ, 2, seed=seed, precision=FLOAT32) for seed in (1, 2))
     objective, optimiser = objective_of(parameters, CPU), optimiser_of(parameters, network)
     parts = ReplayParts(
         gatherer=gatherer,
         stint=stint,
-        replay=Replay(options_of(rows=50, slots=SLOTS), layout_of((2,)), device=CPU),
+        replay=replay,
         policy=QPolicy(network, FLOAT32, support_K=None),
         update=QUpdate(network, target, parameters, objective, optimiser, FLOAT32),
         metrics=LearnerMetrics(new_registry(), frame_skip=1),
@@ -148,11 +149,15 @@ def replay_experience(slots: Slots, stint: Stint, episodes: EpisodeTracker) -> R
     return ReplayExperience(parts, parameters, seed=5, num_slots=SLOTS)
 
 
+def new_replay() -> Replay:
+    return Replay(options_of(rows=50, slots=SLOTS), layout_of((2,)), device=CPU)
+
+
 def test_a_stint_hands_the_replay_each_step_with_its_own_outcome() -> None:
     with data_plane(config_of(LEDGER, environments=SLOTS, simulators=2), "a", "b") as plane:
         slots = plane.learner.begin()
         stint = Stint(slots, shape=(2,), dtype=np.dtype(np.float32), device=CPU)
-        experience = replay_experience(slots, stint, EpisodeTracker(SLOTS, window=10))
+        experience = replay_experience(slots, stint, new_replay())
         experience.begin()
         experience.collect(Position())
         made = [(stint.observation[t].copy(), stint.outcomes(t)) for t in range(stint.slot_steps)]
@@ -166,3 +171,35 @@ def test_a_stint_hands_the_replay_each_step_with_its_own_outcome() -> None:
         np.testing.assert_array_equal(outcome.observation_n, np.where(ends[:, np.newaxis], 0, after))
         np.testing.assert_array_equal(outcome.final_observation_n[outcome.truncated_n], after[outcome.truncated_n])
     assert any(outcome.truncated_n.any() for _, outcome in made)
+
+
+def test_a_step_whose_outcome_was_lost_with_its_simulator_is_never_sampled() -> None:
+    replay = new_replay()
+    lossy = LEDGER | {"deterministic": False}
+    with data_plane(config_of(lossy, environments=SLOTS), "a") as plane:
+        slots = plane.learner.begin()
+        stint = Stint(slots, shape=(2,), dtype=np.dtype(np.float32), device=CPU)
+        experience = replay_experience(slots, stint, replay)
+        experience.begin()
+        iterate(experience, first=0)
+        plane.simulators.kill("a")
+        plane.simulators.start("b")
+        iterate(experience, first=stint.slot_steps)
+    sample = replay.sample(4000, draw_number=1)
+    seen, after, action, goes_on = (
+        sample.observation_N,
+        sample.next_observation_N,
+        sample.action_N,
+        sample.bootstrap_N > 0,
+    )
+    np.testing.assert_array_equal(sample.return_N, 100 * seen[:, 0] + action)
+    np.testing.assert_array_equal(after[goes_on, 0], seen[goes_on, 0] + 1)
+    assert len(np.unique(sample.index_N)) == SLOTS * (2 * stint.slot_steps - 1)
+
+
+def iterate(experience: ReplayExperience, *, first: int) -> None:
+    """One iteration, `first` steps of every slot into the job."""
+    position = Position(slot_steps=first, steps=first * SLOTS)
+    experience.collect(position)
+    done = Position(slot_steps=first + experience.slot_steps, steps=(first + experience.slot_steps) * SLOTS)
+    assert list(experience.learn(done, 0.0)) == []

@@ -6,6 +6,7 @@ import contextlib
 import random
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,7 @@ CARTPOLE = {
     "learner": {"environments": 16, "groups": 2},
     "checkpoint": {"intervalSeconds": 1},
 }
+A2C = CARTPOLE | {"totalSteps": 16 * 5 * 150, "algorithm": {"name": "A2C"}}
 PONG = {
     "job": "pong",
     "mode": "Sync",
@@ -57,9 +59,15 @@ PONG_DQN = PONG | {
     },
     "checkpoint": {"intervalSeconds": 1, "includeReplay": True},
 }
+NAMED = {
+    "CartPole": CARTPOLE,
+    "CartPole-A2C": A2C,
+    "Pong": PONG,
+    "CartPole-Rainbow": RAINBOW,
+    "Pong-DQN": PONG_DQN,
+}
 JOBS = [
-    pytest.param(job, id=name, marks=pytest.mark.xdist_group(f"determinism of {name}"))
-    for name, job in {"CartPole": CARTPOLE, "Pong": PONG, "CartPole-Rainbow": RAINBOW, "Pong-DQN": PONG_DQN}.items()
+    pytest.param(job, id=name, marks=pytest.mark.xdist_group(f"determinism of {name}")) for name, job in NAMED.items()
 ]
 FOUR = ("a", "b", "c", "d")
 
@@ -71,8 +79,8 @@ def undisturbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     return config, digest_in_peace(config, tmp_path_factory.mktemp("undisturbed"))
 
 
-def digest_in_peace(config: TrainerConfig, directory: Path) -> str:
-    with job_processes(config, directory) as job:
+def digest_in_peace(config: TrainerConfig, directory: Path, *, threads: int = 1) -> str:
+    with job_processes(config, directory, threads=threads) as job:
         job.start_learner()
         job.start_simulators("only")
         return job.finish()
@@ -84,6 +92,12 @@ def test_four_simulators_give_the_parameters_of_one(undisturbed: tuple[TrainerCo
         job.start_learner()
         job.start_simulators(*FOUR)
         assert job.finish() == expected
+
+
+def test_several_threads_give_the_same_parameters_each_time(tmp_path: Path) -> None:
+    config = config_of(PONG | {"totalSteps": 8 * 32 * 4})
+    first, second = (digest_in_peace(config, tmp_path / run, threads=2) for run in ("first", "second"))
+    assert first == second
 
 
 def test_certificates_change_nothing(undisturbed: tuple[TrainerConfig, str], tmp_path: Path) -> None:
@@ -148,23 +162,35 @@ def test_without_its_replay_a_resumed_learner_fills_one_before_it_learns(tmp_pat
         assert learner.wait(60) == contract.EXIT_RESUME, job.log()
         job.start_learner()
         job.wait_until(lambda: "learning goes on after" in job.status().get("message", ""), "word of the empty replay")
-        job.finish()
         assert "replay_refills" in job.log()
+        before = job.status()
+        job.wait_until(lambda: job.status()["message"] == "", "a replay that is full enough")
+        after = job.status()
+        job.finish()
+        learned = int(2.5 * (after["steps"] - before["steps"]) / 32)
+        assert after["updates"] - before["updates"] < learned / 2, "it learned while the replay filled"
+        assert job.final_status()["updates"] > after["updates"]
 
 
 @pytest.mark.timeout(900)
-def test_a_learner_killed_with_its_replay_goes_on_exactly(tmp_path: Path) -> None:
-    config, moments = config_of(RAINBOW), random.Random(21)
+@pytest.mark.parametrize("given", [RAINBOW, PONG | {"totalSteps": 8 * 32 * 20}], ids=["CartPole-Rainbow", "Pong"])
+def test_a_learner_killed_after_checkpoints_goes_on_exactly(given: dict[str, Any], tmp_path: Path) -> None:
+    config, moments = config_of(given), random.Random(21)
     expected = digest_in_peace(config, tmp_path / "undisturbed")
+    resumed = 0
     with job_processes(config, tmp_path / "killed") as job:
         job.start_simulators("only")
-        for _ in range(6):
-            learner = job.start_learner()
+        for _ in range(2):
+            learner, before = job.start_learner(), job.newest_checkpoint()
+            job.wait_until(lambda before=before: job.newest_checkpoint() > before, "a checkpoint of this life")
             with contextlib.suppress(subprocess.TimeoutExpired):
-                learner.wait(moments.uniform(3.0, 9.0))
+                learner.wait(moments.uniform(0.0, 0.5))
+            resumed += "resumed" in job.log()
             job.kill(learner)
         job.start_learner()
         assert job.finish() == expected
+        assert resumed == 1
+        assert "resumed" in job.log()
 
 
 def test_a_replay_that_no_machine_can_hold_is_refused_with_the_figure(tmp_path: Path) -> None:

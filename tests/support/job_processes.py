@@ -20,9 +20,6 @@ from typing import Any
 from stepstream_trainer.config import TrainerConfig, contract, dump, parse
 from tests.support.daemons import free_ports
 
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}
-"""Tests share their processors with each other; threads that wait for one another at barriers would only wait."""
-
 PATIENCE_SECONDS = 240.0
 """Longer than any of these jobs runs, also on a busy machine."""
 
@@ -35,13 +32,24 @@ class JobProcesses:
     """Starts the processes of one job. Everything they write lies under `directory`."""
 
     def __init__(
-        self, config: TrainerConfig, directory: Path, sockets: Path, certificates: Mapping[str, Path] | None = None
+        self,
+        config: TrainerConfig,
+        directory: Path,
+        sockets: Path,
+        certificates: Mapping[str, Path] | None = None,
+        *,
+        threads: int = 1,
     ) -> None:
-        """With `certificates`, a directory for each role, streams take TCP and TLS as in a cluster."""
+        """With `certificates`, a directory for each role, streams take TCP and TLS as in a cluster.
+
+        By default each process has one thread for numbers: tests share their processors with each other, and threads
+        that wait for one another at barriers would only wait.
+        """
         self.config = config
         self.directory = directory
         self._sockets = sockets
         self._certificates = certificates or {}
+        self._threads = {"OMP_NUM_THREADS": str(threads)}
         self._stream_address = f"127.0.0.1:{free_ports(1)[0]}" if certificates else f"unix:{sockets}/learner"
         self._config_path = directory / "job.json"
         directory.mkdir(parents=True, exist_ok=True)
@@ -137,6 +145,11 @@ class JobProcesses:
         answer: dict[str, Any] = json.loads((self.directory / "final-status.json").read_text())
         return answer
 
+    def newest_checkpoint(self) -> int:
+        """Its steps; 0 where there is none."""
+        manifests = (self.directory / "checkpoints").glob("checkpoint-*.json")
+        return max((int(path.stem.rsplit("-", 1)[1]) for path in manifests), default=0)
+
     def history(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
         path = self.directory / "metrics.jsonl"
@@ -154,7 +167,7 @@ class JobProcesses:
         with (self.directory / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, *command[1:]],
-                env=os.environ | ONE_THREAD | variables | {contract.CONFIG: str(self._config_path)},
+                env=os.environ | self._threads | variables | {contract.CONFIG: str(self._config_path)},
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
@@ -163,11 +176,11 @@ class JobProcesses:
 
 @contextmanager
 def job_processes(
-    config: TrainerConfig, directory: Path, certificates: Mapping[str, Path] | None = None
+    config: TrainerConfig, directory: Path, certificates: Mapping[str, Path] | None = None, *, threads: int = 1
 ) -> Iterator[JobProcesses]:
     """Socket paths are limited to 107 bytes, so the sockets lie in a short directory of their own."""
     with tempfile.TemporaryDirectory(prefix="st-") as sockets:
-        job = JobProcesses(config, directory, Path(sockets), certificates)
+        job = JobProcesses(config, directory, Path(sockets), certificates, threads=threads)
         try:
             yield job
         finally:

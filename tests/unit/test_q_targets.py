@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from stepstream_trainer.algorithms import q_targets
+from stepstream_trainer.algorithms.q_learning import DistributionObjective
 from stepstream_trainer.algorithms.q_losses import cross_entropy, entropy, huber
 from stepstream_trainer.algorithms.q_targets import (
     best_actions,
@@ -135,3 +138,28 @@ def test_the_expected_value_of_a_distribution_is_its_mean() -> None:
     probability = torch.tensor([[[0.5, 0.0, 0.5], [0.0, 0.25, 0.75]]])
 
     assert expected_values(probability, support(-2, 2, 3, CPU)).tolist() == [[0.0, 1.5]]
+
+
+def test_many_samples_of_many_atoms_are_projected_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    random, atoms, count = np.random.default_rng(3), 11, 23
+    given = (random.normal(size=count), random.random(count), distributions(random, count, atoms))
+    at_once = projected(*map(tensor, given), support(-2.0, 2.0, atoms, CPU))
+    monkeypatch.setattr(q_targets, "MOST_PAIRS", 4 * atoms**2)
+    torch.testing.assert_close(projected(*map(tensor, given), support(-2.0, 2.0, atoms, CPU)), at_once)
+
+
+@given(seed=seeds, count=counts, atoms=st.integers(2, 30))
+def test_a_distributions_priority_is_its_divergence_from_the_target(seed: int, count: int, atoms: int) -> None:
+    random, support_K = np.random.default_rng(seed), support(-3.0, 3.0, atoms, CPU)
+    output, next_output = random.normal(0, 2, (2, count, atoms))
+    reward, bootstrap = random.normal(size=count), 0.9 * (random.random(count) < 0.8)
+
+    judged = DistributionObjective(support_K).judge(*map(tensor, (output, next_output, reward, bootstrap)))
+
+    softmax = [np.exp(row) / np.exp(row).sum() for row in next_output]
+    target = projected(tensor(reward), tensor(bootstrap), tensor(np.array(softmax)), support_K).double().numpy()
+    log_predicted = output - np.log(np.exp(output).sum(-1, keepdims=True))
+    log_target = np.log(np.where(target > 0, target, 1.0))
+    divergence = (target * (log_target - log_predicted)).sum(-1)
+    np.testing.assert_allclose(judged.priority_N, np.maximum(divergence, 0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(judged.loss_N, -(target * log_predicted).sum(-1), rtol=1e-5, atol=1e-5)

@@ -113,6 +113,17 @@ def test_a_chunk_is_written_again_only_when_the_ring_has_come_round() -> None:
     assert written == pytest.approx(10 * chunks_there_are, abs=2)
 
 
+def test_a_chunk_that_slots_behind_others_still_write_has_not_settled() -> None:
+    pair, disk = new_pair(), Disk()
+    written = rounds = 0
+    for number in range(23 * 10):  # a truncation takes a row more, so the first slot is soon far ahead
+        pair.append([Fate.TRUNCATE if number < 12 else Fate.GO_ON, Fate.GO_ON, Fate.GO_ON])
+        written += disk.keep(pair.replay, pair.replay.settled_chunks().tolist())
+        rounds = number / 23
+    assert written <= (rounds + 1) * len(pair.replay.chunk_versions())
+    assert written > 0
+
+
 def test_what_was_read_does_not_follow_what_comes_after() -> None:
     pair = new_pair()
     state, arrays = pair.replay.state_dict(), pair.replay.read_chunk(0)

@@ -11,11 +11,15 @@ import pytest
 import torch
 
 from stepstream_trainer.algorithms.observations import BlockImages
-from stepstream_trainer.learner.checkpoint import CheckpointStore, Manifest
+from stepstream_trainer.config import TrainerConfig, parse
+from stepstream_trainer.learner.assembly import find_checkpoint
+from stepstream_trainer.learner.checkpoint import CheckpointError, CheckpointStore, Manifest
+from stepstream_trainer.learner.identity import identity_digest
 from stepstream_trainer.learner.replay_files import ReplayFiles
 from stepstream_trainer.replay import FrameLayout, Outcomes, PriorityOptions, Replay, ReplayOptions
 
 SLOTS = 4
+JOB = {"job": "cart", "environment": {"id": "CartPole-v1"}, "algorithm": {"name": "DQN"}}
 LAYOUT = FrameLayout(
     frame_shape=(84, 84), dtype=np.dtype(np.uint8), network_input=BlockImages(rows=21, columns=21, frames=4)
 )
@@ -172,6 +176,58 @@ def test_a_damaged_file_is_found_and_the_checkpoint_before_it_is_used(damage: st
     assert manifest.step == 10
     assert_same(found, older)
     assert str(path) in told[0]
+
+
+def test_a_file_that_no_checkpoint_was_told_of_goes_with_its_chunks_next_one(tmp_path: Path) -> None:
+    replay, store = begun(), CheckpointStore(tmp_path, retain=1)
+    with files_of(replay, tmp_path) as files:
+        append(replay, 500, seed=0)
+        kept = set(save(store, files, 10).beside)
+        for seed in range(400):  # the ring comes round four times between two checkpoints
+            append(replay, 10, seed=seed)
+            files.write_behind()
+        files.close()
+        assert len(files.written()) >= 3
+        assert beside(tmp_path) == kept | set(files.written().values())
+
+
+def test_a_chunk_that_the_disk_refused_is_said_and_left_to_the_next_checkpoint(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = tmp_path / "checkpoints"
+    place.write_text("no directory can be made here")
+    replay = begun()
+    append(replay, 900, seed=0)
+    with files_of(replay, place) as files:
+        for _ in range(3):
+            files.write_behind()
+            files.close()
+        assert caplog.text.count("replay_chunk_not_written") == 1
+
+
+def test_where_no_replay_is_whole_the_newest_checkpoint_goes_on_without_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    replay, store = begun(), CheckpointStore(tmp_path, retain=2)
+    config = parse(TrainerConfig, JOB, path="")
+    with files_of(replay, tmp_path) as files:
+        append(replay, 900, seed=1)
+        for step in (10, 20):
+            kept = files.keep()
+            digest = identity_digest(config)
+            store.save(kept.state, step=step, updates=step, attempt=1, job_digest=digest, beside=kept.files)
+    shared = next(iter(kept.files))
+    (tmp_path / shared).write_bytes(b"damaged")
+
+    found = find_checkpoint(store, config)
+
+    assert found is not None
+    assert (found[0].step, "replay" in found[1]) == (20, False)
+    assert "replay_given_up" in caplog.text
+    store.manifest_path(10).with_suffix(".pt").unlink()
+    store.manifest_path(20).with_suffix(".pt").unlink()
+    with pytest.raises(CheckpointError, match="none of 2 checkpoints can be read"):
+        find_checkpoint(store, config)
 
 
 def test_a_disk_that_refuses_costs_that_checkpoint_alone(tmp_path: Path) -> None:

@@ -84,10 +84,10 @@ VERSION_1 = {"memory/memory.limit_in_bytes": "1000000\n", "memory/memory.usage_i
         ({}, 4_096_000),
         ({"memory.max": "max\n", "memory.current": "5\n"}, 4_096_000),
         (VERSION_2, 2_000_000),
-        ({**VERSION_2, "memory.stat": "anon 7\ninactive_file 400000\n"}, 2_400_000),
+        ({**VERSION_2, "memory.stat": "anon 7\ninactive_file 400000\nactive_file 50000\n"}, 2_450_000),
         ({"memory.max": "3000000\n", "memory.current": "3500000\n"}, 0),
         (VERSION_1, 100_000),
-        ({**VERSION_1, "memory/memory.stat": "cache 1\ntotal_inactive_file 300000\n"}, 400_000),
+        ({**VERSION_1, "memory/memory.stat": "cache 1\ntotal_inactive_file 300000\ntotal_active_file 9\n"}, 400_009),
     ],
 )
 def test_available_is_the_least_of_machine_and_control_group(

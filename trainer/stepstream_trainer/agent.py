@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,8 @@ def load_run(directory: Path, checkpoint: Path | None = None) -> Run:
         raise NoAgentError(f"{directory}: is not a run directory: it has no config/job.json") from error
     except ConfigurationErrors as error:
         raise NoAgentError(f"{directory}/config/job.json: cannot be read by this version: {error}") from error
-    found = store.load(checkpoint.with_suffix(".json")) if checkpoint else store.load_latest(warn=_ignore)
+    newest = partial(store.load_latest, warn=_ignore, with_beside=False)  # the network is all that plays
+    found = store.load(checkpoint.with_suffix(".json")) if checkpoint else newest()
     if found is None:
         raise NoAgentError(f"{directory}: has no checkpoint yet; one is written when the run stops, and now and then")
     return Run(directory=directory, config=config, manifest=found[0], state=found[1])

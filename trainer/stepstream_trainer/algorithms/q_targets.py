@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import torch
 
+MOST_PAIRS = 2**24
+"""Of atoms of all samples, whose shares are in memory at a time: 64 MiB."""
+
 
 def best_actions(value_NA: torch.Tensor) -> torch.Tensor:
     """[N], the first of equals."""
@@ -39,8 +42,17 @@ def projected(
     """The shifted and shrunk distributions [N, K], brought back to the atoms: Bellemare et al. 2017, equation 7.
 
     An atom's mass goes to its two neighbours, in proportion to how near they are; beyond the edges, to the edge. As a
-    sum over all pairs of atoms, because scattered additions on a GPU come in another order each time.
+    sum over all pairs of atoms, because scattered additions on a GPU come in another order each time, and of no more
+    samples at a time than MOST_PAIRS allows.
     """
+    samples = max(1, MOST_PAIRS // len(support_K) ** 2)
+    pieces = zip(return_N.split(samples), bootstrap_N.split(samples), probability_NK.split(samples), strict=True)
+    return torch.cat([_projected(*piece, support_K) for piece in pieces])
+
+
+def _projected(
+    return_N: torch.Tensor, bootstrap_N: torch.Tensor, probability_NK: torch.Tensor, support_K: torch.Tensor
+) -> torch.Tensor:
     lowest, spacing = support_K[0], support_K[1] - support_K[0]
     moved_NK = return_N.unsqueeze(-1) + bootstrap_N.unsqueeze(-1) * support_K
     position_NK = ((moved_NK - lowest) / spacing).clamp(0, len(support_K) - 1)

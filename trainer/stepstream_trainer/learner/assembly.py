@@ -14,7 +14,7 @@ from stepstream_trainer.algorithms.precision import Precision, choose_precision,
 from stepstream_trainer.config import Mode, TrainerConfig
 from stepstream_trainer.cores import usable_cores
 from stepstream_trainer.http import Endpoints, HttpServer
-from stepstream_trainer.learner.checkpoint import CheckpointStore, Manifest, State
+from stepstream_trainer.learner.checkpoint import CheckpointError, CheckpointStore, Manifest, State
 from stepstream_trainer.learner.episodes import EpisodeTracker
 from stepstream_trainer.learner.evaluations import Evaluations
 from stepstream_trainer.learner.event_log import EventLog
@@ -219,13 +219,30 @@ def find_checkpoint(store: CheckpointStore, config: TrainerConfig) -> tuple[Mani
     """The checkpoint to go on from. Raises CheckpointError, or OtherJobError when it is another job's."""
     if not config.checkpoint.resume:
         return None
-    found = store.load_latest(warn=lambda text: _log.warning("checkpoint_damaged", reason=text))
+    found = _newest(store)
     if found is not None and found[0].job_digest != identity_digest(config):
         raise OtherJobError(
             f"{store.directory}: its checkpoints are of another job (environment, algorithm, seed or number of "
             "environments differ); use another run directory, or start afresh with --fresh"
         )
     return found
+
+
+def _newest(store: CheckpointStore) -> tuple[Manifest, State] | None:
+    """Where no checkpoint is whole with its replay, the newest without one: the replay can be refilled."""
+
+    def warn(text: str) -> None:
+        _log.warning("checkpoint_damaged", reason=text)
+
+    try:
+        return store.load_latest(warn=warn)
+    except CheckpointError:
+        found = store.load_latest(warn=warn, with_beside=False)
+        if found is None or not found[0].beside:
+            raise
+    manifest, state = found
+    _log.warning("replay_given_up", step=manifest.step, reason="no checkpoint is whole with its replay")
+    return manifest, {name: value for name, value in state.items() if name != "replay"}
 
 
 def _status(settings: Settings, config: TrainerConfig) -> LearnerStatus:

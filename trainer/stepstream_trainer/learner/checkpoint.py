@@ -111,8 +111,8 @@ class CheckpointStore:
         self._prune()
         return manifest
 
-    def load_latest(self, *, warn: Callable[[str], None]) -> tuple[Manifest, State] | None:
-        """The newest checkpoint that is whole with all that lies beside it; None when there are none.
+    def load_latest(self, *, warn: Callable[[str], None], with_beside: bool = True) -> tuple[Manifest, State] | None:
+        """The newest checkpoint that is whole, also in what lies beside it if that is wanted; None if there are none.
 
         Each damaged one is told to `warn`.
 
@@ -122,7 +122,8 @@ class CheckpointStore:
         for path in self._manifests_newest_first():
             try:
                 found = self.load(path)
-                self._verify_beside(found[0])
+                if with_beside:
+                    self._verify_beside(found[0])
                 return found
             except CheckpointError as error:
                 damaged.append(str(error))

@@ -30,9 +30,14 @@ class Chunks:
         self.version_c[position_n // (self._positions * self._ring.num_slots)] = self._clock
 
     def settled(self) -> Ints:
-        """Those that hold something and no slot's newest row."""
-        settled_c = self.version_c > 0
-        settled_c[self._ring.newest_B % self._ring.rows_per_slot // self._positions] = False
+        """Those that hold something and that no slot will write before all slots have gone round.
+
+        A slot behind others still has to write what lies between it and them.
+        """
+        rows, settled_c = self._ring.rows_per_slot, self.version_c > 0
+        slowest, fastest = int(self._ring.newest_B.min()), int(self._ring.newest_B.max())
+        to_come = np.arange(slowest, min(fastest, slowest + rows - 1) + 1)
+        settled_c[to_come % rows // self._positions] = False
         return np.flatnonzero(settled_c)
 
     def read(self, number: int) -> dict[str, Array]:

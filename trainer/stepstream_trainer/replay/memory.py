@@ -34,8 +34,13 @@ def available_memory_bytes(root: Path = Path("/")) -> int:
     group = root / "sys/fs/cgroup"
     available = (
         _machine_bytes(root / "proc/meminfo"),
-        _group_bytes(group, "memory.max", "memory.current", "inactive_file"),
-        _group_bytes(group / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        _group_bytes(group, "memory.max", "memory.current", ("inactive_file", "active_file")),
+        _group_bytes(
+            group / "memory",
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            ("total_inactive_file", "total_active_file"),
+        ),
     )
     return max(0, min(available))
 
@@ -47,13 +52,13 @@ def _machine_bytes(meminfo: Path) -> int:
     return int(facts["MemAvailable"]) * 1024 if "MemAvailable" in facts else UNKNOWN_BYTES
 
 
-def _group_bytes(group: Path, limit: str, usage: str, reclaimable: str) -> int:
-    """What the limit leaves; file pages that nobody has touched lately make room for whoever needs it."""
+def _group_bytes(group: Path, limit: str, usage: str, reclaimable: tuple[str, str]) -> int:
+    """What the limit leaves; pages of files make room for whoever needs it."""
     if not (group / limit).exists() or not (group / usage).exists():
         return UNKNOWN_BYTES
     allowed = (group / limit).read_text().strip()
     facts = {name: value for name, _, value in _lines(group / "memory.stat", " ")}
-    used = int((group / usage).read_text()) - int(facts.get(reclaimable, 0))
+    used = int((group / usage).read_text()) - sum(int(facts.get(name, 0)) for name in reclaimable)
     return UNKNOWN_BYTES if allowed == "max" else int(allowed) - used
 
 
