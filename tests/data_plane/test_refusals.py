@@ -9,64 +9,20 @@ import pytest
 
 from stepstream_protos import PROTOCOL_VERSION
 from stepstream_protos.v1 import stream_pb2 as pb
-from stepstream_protos.v1 import stream_pb2_grpc
 from stepstream_trainer.http import CannotListenError
-from stepstream_trainer.learner.ingest import StreamServer
-from tests.support.data_plane import CARTPOLE, Counts, config_of
-
-CONFIG = config_of(CARTPOLE, environments=4, groups=1)
+from tests.support.data_plane import Counts
+from tests.support.raw_streams import Listening, hello, listen, open_stream, rows, serving, status_of
 
 
-def listen(address: str, counts: Counts) -> StreamServer:
-    return StreamServer(CONFIG, address, groups=1, tls_directory=None, rank=0, metrics=counts)
+@pytest.fixture
+def learner(tmp_path: Path) -> Iterator[Listening]:
+    with serving(tmp_path) as learner:
+        yield learner
 
 
 @pytest.fixture
 def counts() -> Counts:
     return Counts()
-
-
-@pytest.fixture
-def channel(tmp_path: Path, counts: Counts) -> Iterator[grpc.Channel]:
-    address = f"unix:{tmp_path}/s"
-    server = listen(address, counts)
-    server.start()
-    with grpc.insecure_channel(address) as channel:
-        first = stream_pb2_grpc.SimulatorStreamStub(channel).Serve(iter([hello()]))  # type: ignore[no-untyped-call]
-        assert server.slots(timeout_seconds=20) is not None
-        server.serve_leases()
-        first.cancel()
-        yield channel
-    server.stop(job_over=True)
-
-
-def hello(**changes: object) -> pb.SimulatorMessage:
-    fields: dict[str, object] = {
-        "protocol_version": PROTOCOL_VERSION,
-        "job": CONFIG.job,
-        "environment_digest": CONFIG.environment.digest(),
-        "observation": pb.ArraySpec(shape=[4], dtype="float32"),
-        "num_actions": 2,
-    }
-    return message(0, hello=pb.Hello(**{**fields, **changes}))  # type: ignore[arg-type]
-
-
-def rows(sequence: int = 1, *, observation_bytes: int = 64, reward_bytes: int = 16) -> pb.SimulatorMessage:
-    zeros = pb.Rows(observation=bytes(observation_bytes), reward=bytes(reward_bytes), flags=b"\1" * 4)
-    return message(sequence, rows=zeros)
-
-
-def message(sequence: int, *, incarnation: int = 7, **body: object) -> pb.SimulatorMessage:
-    return pb.SimulatorMessage(simulator="s", incarnation=incarnation, sequence=sequence, **body)  # type: ignore[arg-type]
-
-
-def status_of(channel: grpc.Channel, *messages: pb.SimulatorMessage) -> tuple[grpc.StatusCode, str]:
-    """How the learner ends a stream of these messages."""
-    stub = stream_pb2_grpc.SimulatorStreamStub(channel)  # type: ignore[no-untyped-call]
-    call = stub.Serve(iter(messages), timeout=20)
-    with pytest.raises(grpc.RpcError):
-        list(call)
-    return call.code(), call.details()
 
 
 REFUSED: dict[str, tuple[Callable[[], list[pb.SimulatorMessage]], grpc.StatusCode, str]] = {
@@ -130,38 +86,34 @@ REFUSED: dict[str, tuple[Callable[[], list[pb.SimulatorMessage]], grpc.StatusCod
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_stream_that_breaks_the_rules_is_refused_with_a_sentence(
-    case: str, channel: grpc.Channel, counts: Counts
-) -> None:
+def test_a_stream_that_breaks_the_rules_is_refused_with_a_sentence(case: str, learner: Listening) -> None:
     messages, code, sentence = REFUSED[case]
-    got_code, details = status_of(channel, *messages())
+    got_code, details = status_of(learner.channel, *messages())
     assert got_code is code
     assert sentence in details
-    assert counts.refused == [code.name]
+    assert learner.counts.refused == [code.name]
 
 
-def test_an_earlier_start_of_a_simulator_is_refused(channel: grpc.Channel, counts: Counts) -> None:
-    stub = stream_pb2_grpc.SimulatorStreamStub(channel)  # type: ignore[no-untyped-call]
+def test_an_earlier_start_of_a_simulator_is_refused(learner: Listening) -> None:
     newer = hello()
     newer.incarnation = 8
-    assert next(stub.Serve(iter([newer]), timeout=20)).WhichOneof("body") == "heartbeat"
-    code, details = status_of(channel, hello())
+    assert next(open_stream(learner.channel, [newer])).WhichOneof("body") == "heartbeat"
+    code, details = status_of(learner.channel, hello())
     assert code is grpc.StatusCode.ABORTED
     assert "a process named s that started later is already known" in details
-    assert counts.refused == ["ABORTED"]
+    assert learner.counts.refused == ["ABORTED"]
 
 
-def test_another_incarnation_in_the_midst_of_a_stream_is_refused(channel: grpc.Channel, counts: Counts) -> None:
+def test_another_incarnation_in_the_midst_of_a_stream_is_refused(learner: Listening) -> None:
     changed = rows()
     changed.incarnation = 8
-    code, _ = status_of(channel, hello(), changed)
+    code, _ = status_of(learner.channel, hello(), changed)
     assert code is grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_simulators_of_one_job_must_agree_on_their_spaces(channel: grpc.Channel, counts: Counts) -> None:
-    stub = stream_pb2_grpc.SimulatorStreamStub(channel)  # type: ignore[no-untyped-call]
-    next(stub.Serve(iter([hello()]), timeout=20))
-    code, details = status_of(channel, hello(num_actions=3))
+def test_simulators_of_one_job_must_agree_on_their_spaces(learner: Listening) -> None:
+    next(open_stream(learner.channel, [hello()]))
+    code, details = status_of(learner.channel, hello(num_actions=3))
     assert code is grpc.StatusCode.FAILED_PRECONDITION
     assert "the job began with" in details
 

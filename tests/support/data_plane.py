@@ -204,14 +204,23 @@ class Simulators:
 
     def metric(self, name: str, metric: str) -> float:
         """What a simulator's /metrics says now."""
-        connection = HTTPConnection("localhost", timeout=10)
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.connect(f"{self._directory}/{name}.http")
-        connection.request("GET", "/metrics")
-        text = connection.getresponse().read().decode()
-        connection.close()
+        _, text = self.answer(name, "/metrics")
         [line] = [line for line in text.splitlines() if line.startswith(f"stepstream_simulator_{metric} ")]
         return float(line.split()[1])
+
+    def answer(self, name: str, path: str) -> tuple[int, str]:
+        """Status and text that a simulator answers with; 0 and nothing while it does not listen."""
+        connection = HTTPConnection("localhost", timeout=10)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        try:
+            connection.sock.connect(f"{self._directory}/{name}.http")
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        except OSError:
+            return 0, ""
+        finally:
+            connection.close()
 
     def kill(self, name: str) -> None:
         process = self.processes.pop(name)

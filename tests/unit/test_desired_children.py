@@ -296,3 +296,11 @@ def test_simulators_fit_the_learners_that_run_already() -> None:
     assert image(own, SIMULATOR, simulator_image="own:1") == "own:1"
     recorded = child(own, "Job")["metadata"]["annotations"]["stepstream.dev/simulator-image"]
     assert recorded == "own:2"
+
+
+@pytest.mark.parametrize("role", [LEARNER, SIMULATOR])
+def test_a_container_is_started_anew_once_it_is_unhealthy_for_a_minute_and_never_for_being_unready(role: str) -> None:
+    spec = container(make_job(), role)
+    live, ready = spec["livenessProbe"], spec["readinessProbe"]
+    assert (live["httpGet"]["path"], ready["httpGet"]["path"]) == ("/healthz", "/readyz")
+    assert live["periodSeconds"] * live["failureThreshold"] == 60

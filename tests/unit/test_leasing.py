@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from stepstream_trainer.channel import ROWS_SECONDS
 from stepstream_trainer.learner.leases import LeaseTable
-from stepstream_trainer.learner.leasing import ROWS_SECONDS, Leasing, Service, Stream, StreamOverError, Turn
+from stepstream_trainer.learner.leasing import Leasing, Service, Stream, StreamOverError, Turn
 from stepstream_trainer.learner.slots import Slots
 from stepstream_trainer.rows import START, TERMINATED, VACANT, Rows, Spaces
 from tests.support.data_plane import Counts

@@ -18,7 +18,7 @@ STREAM_PORT: Final = 7070
 """A learner takes simulators' streams here."""
 
 HTTP_PORT: Final = 9090
-"""/metrics, /status (learners), /healthz, /readyz."""
+"""/metrics, /status, /healthz, /readyz."""
 
 CONFIG: Final = "STEPSTREAM_CONFIG"
 """Path of job.json."""

@@ -9,8 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Protocol
 
+from stepstream_trainer.channel import rows_seconds
 from stepstream_trainer.learner.lanes import Lanes
 from stepstream_trainer.learner.leases import Grant, LeaseTable
 from stepstream_trainer.learner.slots import LaneActions, LaneStart, Slots
@@ -18,13 +19,6 @@ from stepstream_trainer.logs import get_log
 from stepstream_trainer.rows import Rows
 
 _log = get_log("leasing")
-
-ROWS_SECONDS: Final = 120.0
-"""A simulator that did not answer for so long hangs: its slots go to others. A step of the slowest environments we know
-of, times the lanes of a lease, takes seconds."""
-
-REPLAY_SECONDS_A_STEP: Final = 0.05
-"""What a replayed step of a whole lease may take on top; Atari needs a tenth of it with 32 lanes on one core."""
 
 
 class StreamOverError(Exception):
@@ -175,7 +169,7 @@ class Leasing:
             lanes.leaving.update(release)
             now = self._clock()
             self._metrics.simulators_waited((now - stream.waits_since) * waiting)
-            stream.rows_due, stream.waits_since = now + ROWS_SECONDS, math.nan
+            stream.rows_due, stream.waits_since = now + rows_seconds(), math.nan
             return Turn(actions=actions, release=release)
 
     def end(self, stream: Stream) -> None:
@@ -221,7 +215,7 @@ class Leasing:
         later = grant.slots if grant.promised else ()
         stream.lanes, stream.starts = self._slots.open_lanes(grant.group, grant.slots, later)
         lengths = [len(start.actions) // 4 for start in stream.starts]
-        stream.rows_due = self._clock() + ROWS_SECONDS + max(lengths) * REPLAY_SECONDS_A_STEP
+        stream.rows_due = self._clock() + rows_seconds(max(lengths))
         stream.rebuilding = sum(length > 0 for length in lengths)
         self._metrics.replayed(sum(lengths))
         _log.info("leased", simulator=stream.simulator, group=grant.group, slots=len(grant.slots), replay=sum(lengths))

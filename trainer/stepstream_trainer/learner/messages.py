@@ -19,6 +19,9 @@ from stepstream_trainer.rows import TRUNCATED, Rows, Spaces, refused_choices, re
 
 MAX_NAME_LENGTH: Final = 253  # of a Kubernetes object, hence of a pod
 
+ROOM_FOR_HEADER: Final = 1024
+"""Bytes of a message besides what it says of each slot: who sent it, and the fields' own lengths."""
+
 HEARTBEAT: Final = pb.LearnerMessage(heartbeat=pb.Heartbeat())
 JOB_OVER: Final = pb.LearnerMessage(job_over=pb.JobOver())
 
@@ -102,7 +105,7 @@ def actions_message(turn: Turn, sequence: int) -> pb.LearnerMessage:
 
 def max_lease_slots(spaces: Spaces) -> int:
     """Slots whose rows, all of them truncated, are one message."""
-    return max(1, MAX_MESSAGE_BYTES // (2 * spaces.observation_bytes + 64))
+    return max(1, (MAX_MESSAGE_BYTES - ROOM_FOR_HEADER) // (2 * spaces.observation_bytes + 64))
 
 
 def _read_spaces(hello: pb.Hello) -> Spaces:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stepstream_trainer.algorithms.policy import Policy
 from stepstream_trainer.learner.experience import NOTHING_KEPT, Kept, Learned, Position, State
-from stepstream_trainer.learner.gathering import Gatherer
+from stepstream_trainer.learner.gathering import Gatherer, Outcome
 from stepstream_trainer.learner.optimiser import RolloutUpdate
 from stepstream_trainer.learner.rollouts import Rollout
 from stepstream_trainer.seeding import uniforms
@@ -83,13 +83,18 @@ class RolloutExperience:
         rollout.reward[t - 1, slots] = outcome.reward_n
         rollout.terminated[t - 1, slots] = outcome.terminated_n
         rollout.truncated[t - 1, slots] = outcome.truncated_n
-        self._value_truncated(t, slots, outcome.truncated_n)
+        self._value_truncated(t, slots, outcome)
         previous, out = rollout.observation[t - 1, slots], rollout.observation[t, slots]
         self._gatherer.advance_stacks(group, outcome.ended_n, previous, out)
 
-    def _value_truncated(self, t: int, slots: slice, truncated_n: NDArray[np.bool_]) -> None:
-        """Where an episode was cut, the value of its last observation stands in for the steps never made."""
-        for lane in np.flatnonzero(truncated_n):
+    def _value_truncated(self, t: int, slots: slice, outcome: Outcome) -> None:
+        """Where an episode was cut, the value of its last observation stands in for the steps never made.
+
+        Of an episode that was lost, that is what the lost action was chosen from.
+        """
+        lost = slots.start + np.flatnonzero(outcome.cut_n)
+        self._rollout.final_value[t - 1, lost] = self._rollout.value[t - 1, lost]
+        for lane in np.flatnonzero(outcome.truncated_n & ~outcome.cut_n):
             slot = slots.start + int(lane)
             one = slice(slot, slot + 1)
             last = np.empty_like(self._rollout.observation[t, one])

@@ -44,7 +44,7 @@ def main(arguments: list[str], environment: Mapping[str, str] = os.environ) -> i
 
 
 def prepare(config: TrainerConfig, spaces: Spaces, environment: Mapping[str, str], closing: ExitStack) -> Simulator:
-    """With its metrics to be asked for. Raises KeyError, CannotListenError, OSError."""
+    """With its metrics and its state to be asked for. Raises KeyError, CannotListenError, OSError."""
     tls_directory = environment.get(contract.TLS_DIR)
     endpoint = Endpoint(
         target=environment[contract.LEARNER], tls_directory=Path(tls_directory) if tls_directory else None
@@ -52,9 +52,10 @@ def prepare(config: TrainerConfig, spaces: Spaces, environment: Mapping[str, str
     registry = new_registry()
     simulator = Simulator(config, environment[contract.SIMULATOR], endpoint, spaces, SimulatorMetrics(registry))
     if contract.HTTP in environment:
+        standing = simulator.standing
         http = HttpServer(
             environment[contract.HTTP],
-            Endpoints(registry=registry, status=dict, healthy=lambda: None, ready=lambda: None),
+            Endpoints(registry=registry, status=standing.status, healthy=standing.healthy, ready=standing.ready),
         )
         closing.callback(http.stop)
         http.start()

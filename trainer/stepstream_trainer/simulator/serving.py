@@ -20,17 +20,14 @@ from stepstream_protos.v1 import stream_pb2 as pb
 from stepstream_trainer.config import TrainerConfig
 from stepstream_trainer.logs import get_log
 from stepstream_trainer.rows import Rows, Spaces
+from stepstream_trainer.simulator.backoff import Backoff
 from stepstream_trainer.simulator.environments import make_batch
 from stepstream_trainer.simulator.episodes import LeasedEpisodes, SlotStart
 from stepstream_trainer.simulator.metrics import SimulatorMetrics
+from stepstream_trainer.simulator.standing import Standing
 from stepstream_trainer.simulator.streams import Endpoint, Identity, JobOverError, Stream, StreamEndedError
 
 _log = get_log("simulator")
-_jitter = random.Random()  # of its own: a global generator belongs to whoever seeds it
-
-FIRST_RETRY_SECONDS: Final = 0.1
-LAST_RETRY_SECONDS: Final = 10.0
-"""Between attempts to reach a learner: at first often, since it is usually just starting; never given up."""
 
 WATCH_SECONDS: Final = 1.0
 
@@ -46,26 +43,33 @@ class Simulator:
     """Serves one job until it is over."""
 
     def __init__(
-        self, config: TrainerConfig, name: str, endpoint: Endpoint, spaces: Spaces, metrics: SimulatorMetrics
+        self,
+        config: TrainerConfig,
+        name: str,
+        endpoint: Endpoint,
+        spaces: Spaces,
+        metrics: SimulatorMetrics,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        self.standing: Standing[Stream] = Standing(name, metrics)
         self._config = config
         self._identity = Identity(name=name, incarnation=time.time_ns())
         self._endpoint = endpoint
         self._spaces = spaces
         self._metrics = metrics
+        self._sleep = sleep
+        self._backoff = Backoff(random.Random())  # of its own: a global generator belongs to whoever seeds it
         self._ended = threading.Event()
         self._failure: Exception | None = None
-        self._served: dict[Stream, int] = {}
-        """Open streams, and the slots that each serves."""
 
     def run(self) -> None:
         """Returns when the job is over. Raises RefusedByLearnerError, and whatever an environment raised."""
         self._start(self._offer_for_ever, "offering")
         while not self._ended.wait(WATCH_SECONDS):
-            for stream in tuple(self._served):
-                if stream.is_silent():
-                    _log.warning("learner_silent")
-                    stream.cancel()
+            for stream in self.standing.silent():
+                _log.warning("learner_silent")
+                stream.cancel()
         if self._failure is not None:
             raise self._failure
 
@@ -83,35 +87,33 @@ class Simulator:
             self._ended.set()
 
     def _offer_for_ever(self) -> None:
-        retry_seconds = FIRST_RETRY_SECONDS
         while True:
             stream = Stream(self._endpoint, self._identity)
             try:
                 lease = self._offer(stream)
-                retry_seconds = FIRST_RETRY_SECONDS
+                self._backoff.begin_anew()
                 self._start(partial(self._serve, stream, lease), f"group-{lease.group}")
             except (StreamEndedError, grpc.RpcError) as error:
                 self._leave(stream)
                 _raise_if_final(error)
-                retry_seconds = FIRST_RETRY_SECONDS if stream.was_accepted else retry_seconds
+                if stream.was_accepted:
+                    self._backoff.begin_anew()
+                retry_seconds = self._backoff.next_seconds()
                 _log.info("learner_unreachable", reason=_reason(error), retry_seconds=retry_seconds)
                 self._metrics.reconnected()
-                time.sleep(retry_seconds * _jitter.uniform(0.5, 1.0))
-                retry_seconds = min(LAST_RETRY_SECONDS, 2 * retry_seconds)
+                self._sleep(retry_seconds)
 
     def _offer(self, stream: Stream) -> pb.Lease:
         """Raises JobOverError, StreamEndedError, grpc.RpcError."""
-        self._serves(stream, 0)
+        self.standing.offered(stream)
         stream.send_hello(self._config, self._spaces)
         return stream.receive().lease
 
     def _serve(self, stream: Stream, lease: pb.Lease) -> None:
         """One lease to its end."""
-        episodes = LeasedEpisodes(
-            make_batch(self._config.environment, len(lease.slots)),
-            self._config.seed,
-            [_start_of(slot) for slot in lease.slots],
-        )
+        starts = [_start_of(slot) for slot in lease.slots]
+        self.standing.stepping(stream, replayed=max(len(start.actions) for start in starts))
+        episodes = LeasedEpisodes(make_batch(self._config.environment, len(starts)), self._config.seed, starts)
         try:
             self._exchange(stream, episodes)
         except (StreamEndedError, grpc.RpcError) as error:
@@ -127,11 +129,13 @@ class Simulator:
         emulated = time.perf_counter()
         self._metrics.replayed(emulated - began)
         while True:
+            self.standing.stepped(stream)
             stream.send_rows(rows)
             sent = time.perf_counter()
             actions = stream.receive().actions
             received = time.perf_counter()
-            self._serves(stream, rows.num_live)
+            self.standing.exchanged(stream, rows.num_live)
+            self.standing.stepping(stream)
             rows = _step(episodes, actions)
             sending, emulated = sent - emulated, time.perf_counter()
             self._metrics.stepped(
@@ -143,13 +147,8 @@ class Simulator:
             )
 
     def _leave(self, stream: Stream) -> None:
-        self._serves(stream, 0)
-        del self._served[stream]
+        self.standing.left(stream)
         stream.close()
-
-    def _serves(self, stream: Stream, slots: int) -> None:
-        self._metrics.slots_changed(slots - self._served.get(stream, 0))
-        self._served[stream] = slots
 
 
 def _step(episodes: LeasedEpisodes, actions: pb.Actions) -> Rows:

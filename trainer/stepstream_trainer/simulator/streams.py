@@ -12,7 +12,7 @@ import grpc
 from stepstream_protos import PROTOCOL_VERSION
 from stepstream_protos.v1 import stream_pb2 as pb
 from stepstream_protos.v1 import stream_pb2_grpc
-from stepstream_trainer.channel import CHANNEL_OPTIONS, SILENCE_SECONDS
+from stepstream_trainer.channel import CHANNEL_OPTIONS
 from stepstream_trainer.config import TrainerConfig
 from stepstream_trainer.rows import Rows, Spaces
 from stepstream_trainer.tls import channel_credentials, channel_options
@@ -43,7 +43,7 @@ class Identity:
 
 
 class Stream:
-    """One thread at a time uses it; `is_silent` and `cancel` are for any thread."""
+    """One thread at a time uses it; `waits_seconds` and `cancel` are for any thread."""
 
     def __init__(self, endpoint: Endpoint, identity: Identity, clock: Callable[[], float] = time.monotonic) -> None:
         """Dials. The target's name is resolved anew: a restarted learner may have another address."""
@@ -84,9 +84,9 @@ class Stream:
             pass
         return message
 
-    def is_silent(self) -> bool:
-        """Whether the learner, waited for, should have said something long ago."""
-        return self._clock() - self._waiting_since > SILENCE_SECONDS
+    def waits_seconds(self) -> float:
+        """Since the learner, waited for, last said anything; 0 while nobody waits for it."""
+        return max(0.0, self._clock() - self._waiting_since)
 
     def cancel(self) -> None:
         """Whoever waits for the learner gets grpc.RpcError."""
