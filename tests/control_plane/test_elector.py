@@ -117,8 +117,9 @@ def test_a_leader_whose_lease_is_stolen_stops(enter: Enter, admin: Client, names
         Fault(matches=on("PATCH", "/leases"), times=2, answer=(409, status_body(409, "Conflict"))),
         Fault(matches=on("", "/leases"), times=3, reset=True),
         Fault(matches=on("GET", "/leases"), times=1, hang=True),
+        Fault(matches=on("", "/leases"), times=4, delay_seconds=0.5),
     ],
-    ids=["500", "conflict", "reset", "half-open"],
+    ids=["500", "conflict", "reset", "half-open", "slow"],
 )
 def test_short_faults_within_the_deadline_cost_no_leadership(enter: Enter, fault: Fault) -> None:
     first = enter("first")

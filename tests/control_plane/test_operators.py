@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+from pathlib import Path
 
 import pytest
 
 from stepstream_operator.controller import operator as operator_module
-from stepstream_operator.runtime.resources import JOBS
+from stepstream_operator.runtime.resources import JOBS, LEASES
 from tests.support.cluster_fixtures import MakeProxy, StartOperator
 from tests.support.control_plane import ControlPlane
 from tests.support.daemons import eventually
 from tests.support.fault_proxy import Fault, FaultProxy, on, status_body
+from tests.support.operator_process import OperatorProcess
 from tests.support.running_operator import Cluster, manifest
 from tests.support.scripted_life import live
 
@@ -33,6 +35,34 @@ def test_of_two_operators_one_acts_and_the_other_takes_over(
     cluster.edit("pong", simulators={"replicas": 4})
     eventually(lambda: len(cluster.pods("simulator")) == 4, timeout_seconds=60, what="the other scaled")
     assert operators[1 - leader].leading
+
+
+def test_an_operator_that_is_asked_to_stop_ends_its_reconcile_before_it_gives_the_lease_back(
+    cluster: Cluster, start: StartOperator, proxy: FaultProxy
+) -> None:
+    operator = start(proxy, lease_namespace=cluster.namespace)
+    written = Fault(matches=on("PATCH", "/status"), delay_seconds=1.0)
+    proxy.inject(written)
+    cluster.submit(manifest())
+    assert written.hit.wait(60)
+    operator.stop()
+    cluster.tells("Started")
+    assert cluster.learner_job() is not None
+    lease = cluster.admin.get(LEASES, cluster.namespace, operator.settings.lease_name) or {}
+    assert lease["spec"]["holderIdentity"] == ""
+
+
+def test_a_process_whose_lease_is_stolen_ends(control_plane: ControlPlane, cluster: Cluster, tmp_path: Path) -> None:
+    lease = {"holderIdentity": "thief", "leaseDurationSeconds": 60}
+    flags = [f"--watch-namespace={cluster.namespace}", "--leader-elect", f"--lease-namespace={cluster.namespace}"]
+    process = OperatorProcess(flags, kubeconfig=control_plane.kubeconfig, log=tmp_path / "log")
+    try:
+        leads = "stepstream_operator_leader"
+        eventually(lambda: process.samples(leads) == {"": 1.0}, timeout_seconds=60, what="it leads")
+        cluster.admin.merge(LEASES, cluster.namespace, "stepstream-operator", {"spec": lease})
+        assert process.wait() == 1
+    finally:
+        process.stop()
 
 
 def test_an_operator_whose_reconcile_hangs_says_that_it_is_not_well(
@@ -93,17 +123,23 @@ def test_a_restart_of_the_api_server_in_mid_life_changes_nothing(
         Fault(matches=on("PATCH"), times=5, answer=(429, status_body(429, "TooManyRequests"))),
         Fault(matches=on("PATCH"), times=5, reset=True),
         Fault(matches=on("PATCH", "/status"), times=5, answer=(409, status_body(409, "Conflict"))),
+        Fault(matches=on("PATCH"), times=3, answer=(200, b'{"metadata": {"name": "po')),
+        Fault(matches=on("PATCH"), hang=True),
         Fault(matches=on("PATCH"), times=3, delay_seconds=1.0),
     ],
-    ids=["500", "429", "reset", "conflict", "slow"],
+    ids=["500", "429", "reset", "conflict", "undecodable", "half-open", "slow"],
 )
 def test_failing_writes_are_repeated_until_they_succeed(
-    cluster: Cluster, start: StartOperator, make_proxy: MakeProxy, fault: Fault, caplog: pytest.LogCaptureFixture
+    cluster: Cluster,
+    start: StartOperator,
+    proxy: FaultProxy,
+    fault: Fault,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     caplog.set_level(logging.INFO)
-    proxy = make_proxy()
     proxy.inject(fault)
-    start(proxy)
+    monkeypatch.setattr(start(proxy).client, "_timeout_seconds", 2.0)
     cluster.submit(manifest())
     cluster.reaches("Running")
     assert fault.times == 0

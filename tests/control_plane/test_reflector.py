@@ -45,7 +45,7 @@ def follower(proxy: FaultProxy, namespace: str) -> Iterator[Follower]:
     told: list[Key] = []
     store = Store(owner=lambda item: (namespace, item["metadata"]["name"]), changed=told.append)
     reflector = Reflector(
-        client_through(proxy),
+        client_through(proxy, timeout_seconds=2.0),
         CONFIG_MAPS,
         store,
         namespace=namespace,
@@ -114,11 +114,12 @@ def test_changes_and_deletions_arrive_by_watch_alone(
         Fault(matches=on("GET", watch=True), times=3, answer=(500, status_body(500, "InternalError"))),
         Fault(matches=on("GET", watch=True), times=2, reset=True),
         Fault(matches=on("GET", watch=True), hang=True),
+        Fault(matches=on("GET", watch=False), hang=True),
         Fault(matches=on("GET", watch=False), delay_seconds=1.0),
     ],
     ids=["list 500", "list 429", "list cut short", "list without version", "list of words", "list of a number",
          "list without metadata", "list without end", "list 500 of its own making", "list reset", "watch 410",
-         "watch 500", "watch reset", "watch half-open", "list slow"],
+         "watch 500", "watch reset", "watch half-open", "list half-open", "list slow"],
 )  # fmt: skip
 def test_the_store_recovers_from_a_fault(
     fault: Fault, follower: Follower, proxy: FaultProxy, admin: Client, namespace: str

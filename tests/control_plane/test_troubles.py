@@ -43,6 +43,13 @@ def a_quota_holds(cluster: Cluster) -> bool:
     return False
 
 
+def limit_pods(cluster: Cluster, name: str, room: int) -> None:
+    hard = {"pods": str(room), "persistentvolumeclaims": "0"}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": name}, "spec": {"hard": hard}}
+    cluster.admin.create(QUOTAS, cluster.namespace, quota)
+    eventually(lambda: a_quota_holds(cluster), timeout_seconds=60, what="the API server knows of the quota")
+
+
 def test_no_simulator_starts_before_learners_accept_streams(cluster: Cluster) -> None:
     cluster.submit(manifest(learners={"resources": {"requests": {"cpu": "4000"}}}))
     eventually(lambda: "cannot be scheduled" in cluster.status().message, timeout_seconds=60, what="the message")
@@ -52,13 +59,23 @@ def test_no_simulator_starts_before_learners_accept_streams(cluster: Cluster) ->
 
 @pytest.mark.parametrize(("room", "learners"), [(0, 1), (1, 2)])
 def test_a_quota_that_keeps_learners_out_is_told_in_one_sentence(cluster: Cluster, room: int, learners: int) -> None:
-    hard = {"pods": str(room), "persistentvolumeclaims": "0"}
-    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": {"hard": hard}}
-    cluster.admin.create(QUOTAS, cluster.namespace, quota)
-    eventually(lambda: a_quota_holds(cluster), timeout_seconds=60, what="the API server knows of the quota")
+    limit_pods(cluster, "few", room)
     cluster.submit(manifest(learners={"replicas": learners}))
     eventually(lambda: "exceeded quota" in cluster.status().message, timeout_seconds=60, what="the quota is told")
     assert cluster.status().message.startswith("learners cannot be created: ")
+
+
+def test_a_drained_learner_is_kept_out_by_the_quota_of_today_and_not_by_that_of_yesterday(cluster: Cluster) -> None:
+    limit_pods(cluster, "yesterday", 0)
+    cluster.submit(manifest())
+    eventually(lambda: "exceeded quota" in cluster.status().message, timeout_seconds=60, what="the quota is told")
+    cluster.admin.delete(QUOTAS, cluster.namespace, "yesterday")
+    cluster.reaches("Running")
+    eventually(lambda: len(cluster.pods("simulator")) == 2, timeout_seconds=60, what="two simulators")
+    limit_pods(cluster, "today", 0)
+    cluster.end_learners(75)
+    eventually(lambda: "exceeded quota" in cluster.status().message, timeout_seconds=60, what="a quota is told")
+    assert "exceeded quota: today" in cluster.status().message
 
 
 def test_a_pod_template_that_the_api_server_refuses_is_told_before_learners_start(cluster: Cluster) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,10 +24,16 @@ END_SECONDS = 30.0
 
 
 class OperatorProcess:
-    """Starts at once and returns when /readyz agrees. `flags` are as in a Deployment, except where it listens."""
+    """Starts at once and returns when `until` agrees. `flags` are as in a Deployment, except where it listens."""
 
     def __init__(
-        self, flags: Sequence[str], *, kubeconfig: Path, log: Path, variables: Mapping[str, str] | None = None
+        self,
+        flags: Sequence[str],
+        *,
+        kubeconfig: Path,
+        log: Path,
+        variables: Mapping[str, str] | None = None,
+        until: str = "/readyz",
     ) -> None:
         (port,) = free_ports(1)
         self.url, self._log = f"http://127.0.0.1:{port}", log
@@ -36,7 +43,8 @@ class OperatorProcess:
         with log.open("wb") as output:
             self._process = subprocess.Popen(command, env=environment, stderr=output)
         try:
-            eventually(self._is_ready, timeout_seconds=READY_SECONDS, what="the operator's process is ready")
+            what = f"the operator's process says yes to {until}"
+            eventually(lambda: self._answers_well(until), timeout_seconds=READY_SECONDS, what=what)
         except AssertionError as error:
             self.stop()
             raise AssertionError(f"{error}\n{log.read_text()[-3000:]}") from error
@@ -54,6 +62,18 @@ class OperatorProcess:
             self._process.kill()
             return self._process.wait()
 
+    def wait(self) -> int:
+        """Waits until it has ended by itself; returns its exit code."""
+        return self._process.wait(END_SECONDS)
+
+    def ask(self, path: str) -> tuple[int, str]:
+        """HTTP status and body."""
+        try:
+            with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as refused:
+            return refused.code, refused.read().decode()
+
     def log_lines(self) -> list[dict[str, Any]]:
         """What it has logged so far. Fails where a line is not one JSON object."""
         lines = [json.loads(line) for line in self._log.read_text().splitlines()]
@@ -62,16 +82,14 @@ class OperatorProcess:
 
     def samples(self, name: str) -> dict[str, float]:
         """Labels, as the exposition has them, -> value of the samples of that name."""
-        with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as answer:
-            lines = answer.read().decode().splitlines()
+        lines = self.ask("/metrics")[1].splitlines()
         found = [line.removeprefix(name).rsplit(" ", 1) for line in lines if line.startswith((f"{name}{{", f"{name} "))]
         return {labels: float(value) for labels, value in found}
 
-    def _is_ready(self) -> bool:
+    def _answers_well(self, path: str) -> bool:
         assert self._process.poll() is None, "it ended"
         try:
-            with urllib.request.urlopen(f"{self.url}/readyz", timeout=2) as answer:
-                return bool(answer.status == 200)
+            return self.ask(path)[0] == 200
         except OSError:
             return False
 

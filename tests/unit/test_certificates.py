@@ -58,3 +58,16 @@ def test_renewal_is_due_a_month_before_the_end() -> None:
 @pytest.mark.parametrize("broken", ["learner.crt", "simulator.crt", "ca.key"])
 def test_files_that_cannot_be_read_are_made_anew(broken: str) -> None:
     assert must_renew(data() | {broken: "bm9uc2Vuc2U="}, NOW)
+
+
+@pytest.mark.parametrize("foreign", ["ca.crt", "ca.key", "learner.crt", "learner.key", "ca.", "learner.", "simulator."])
+def test_so_are_files_that_can_be_read_but_do_not_fit_the_others(foreign: str) -> None:
+    files = data() | {name: text for name, text in data("b").items() if name.startswith(foreign)}
+    assert must_renew(files, NOW)
+    assert not must_renew(data(previous=files), NOW)
+
+
+def test_so_are_those_of_one_role_in_the_place_of_the_others() -> None:
+    files = data()
+    swapped = {f"learner.{end}": files[f"simulator.{end}"] for end in ("crt", "key")}
+    assert must_renew(files | swapped, NOW)

@@ -310,6 +310,12 @@ def test_a_queued_job_names_its_queue() -> None:
     assert admitted.holds(ConditionType.Admitted)
 
 
+def test_a_job_whose_learners_somebody_suspended_without_a_queue_says_what_lifts_it() -> None:
+    held = derived(previous=running(), learner_job=learner_job(held=True))
+    assert held.message == "Job pong-learner was suspended by somebody; set its spec.suspend to false to go on"
+    assert not held.holds(ConditionType.Admitted)
+
+
 # Troubles -------------------------------------------------------------------------------------------------------------
 
 LOOPING = Termination(exit_code=1, reason="Error", log="Traceback\nImportError: no game\n")

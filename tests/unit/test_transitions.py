@@ -5,6 +5,8 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 from stepstream_operator.api.status_types import Condition, ConditionStatus, ConditionType, Failure, JobStatus
 from stepstream_operator.controller.transitions import happenings
 
@@ -70,6 +72,11 @@ def test_trouble_is_told_when_it_comes_and_when_it_goes() -> None:
     degraded = holding(RUNNING, ConditionType.Degraded)
     assert reasons(RUNNING, degraded) == ["Degraded"]
     assert reasons(degraded, lacking(RUNNING, ConditionType.Degraded)) == ["Recovered"]
+
+
+@pytest.mark.parametrize("kind", [ConditionType.Complete, ConditionType.Failed, ConditionType.Suspended])
+def test_trouble_that_goes_because_the_job_stops_is_not_told_as_over(kind: ConditionType) -> None:
+    assert reasons(holding(RUNNING, ConditionType.Degraded), holding(RUNNING, kind)) == [kind.value]
 
 
 def test_what_happens_twice_in_an_attempt_has_two_occasions() -> None:

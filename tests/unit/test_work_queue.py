@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from stepstream_operator.metrics import OperatorMetrics
 from stepstream_operator.runtime.queue import WorkQueue
 
 
@@ -98,6 +99,23 @@ def test_success_starts_the_back_off_afresh(queue: WorkQueue[str]) -> None:
         queue.retry("a")
     queue.succeeded("a")
     assert queue.retry("a") <= 1.0
+
+
+def test_what_goes_through_a_queue_is_counted_and_its_wait_is_timed(clock: Clock) -> None:
+    metrics = OperatorMetrics()
+    queue: WorkQueue[str] = WorkQueue(clock=clock, observer=metrics)
+
+    def value(name: str) -> float | None:
+        return metrics.registry.get_sample_value(f"stepstream_operator_queue_{name}")
+
+    for key in "aab":
+        queue.add(key)
+    assert (value("adds_total"), value("depth"), value("wait_seconds_count")) == (2, 2, 0)
+    clock.now = 3.0
+    assert queue.get(0) == "a"
+    queue.retry("a")
+    assert (value("depth"), value("retries_total")) == (1, 1)
+    assert (value("wait_seconds_count"), value("wait_seconds_sum")) == (1, 3.0)
 
 
 def test_closing_wakes_every_waiting_worker() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -46,13 +47,16 @@ class Authority:
 
     @classmethod
     def read(cls, secret_data: Mapping[str, str]) -> Authority | None:
-        """The one that a Secret's `data` holds; None where it holds none that can be read."""
+        """The one that a Secret's `data` holds; None where it holds none that can be read and used."""
+        pair = _read_pair(secret_data, "ca")
+        return cls(certificate=pair[0], key=pair[1]) if pair else None
+
+    def vouches_for(self, certificate: x509.Certificate) -> bool:
         try:
-            key = serialization.load_pem_private_key(base64.b64decode(secret_data["ca.key"]), password=None)
-            certificate = x509.load_pem_x509_certificate(base64.b64decode(secret_data["ca.crt"]))
-        except (KeyError, ValueError, TypeError):
-            return None
-        return cls(certificate=certificate, key=key) if isinstance(key, ec.EllipticCurvePrivateKey) else None
+            certificate.verify_directly_issued_by(self.certificate)
+        except (InvalidSignature, TypeError, ValueError):
+            return False
+        return True
 
     def issue(self, role: str, now: datetime.datetime) -> dict[str, str]:
         key = ec.generate_private_key(ec.SECP256R1())
@@ -70,17 +74,29 @@ def certificate_data(job_uid: str, now: datetime.datetime, previous: Mapping[str
 
 
 def expires_at(secret_data: Mapping[str, str]) -> datetime.datetime | None:
-    """When the earlier of the roles' certificates ends. None where one is missing or cannot be read."""
-    try:
-        texts = [base64.b64decode(secret_data[f"{role}.crt"]) for role in LEAVES]
-        return min(x509.load_pem_x509_certificate(text).not_valid_after_utc for text in texts)
-    except (KeyError, ValueError, TypeError):
+    """When the earlier of the roles' certificates ends. None where a file is missing, or does not fit the others."""
+    authority = Authority.read(secret_data)
+    leaves = [pair[0] for role in LEAVES if (pair := _read_pair(secret_data, role)) and pair[0].subject == _name(role)]
+    if authority is None or len(leaves) < len(LEAVES) or not all(map(authority.vouches_for, leaves)):
         return None
+    return min(leaf.not_valid_after_utc for leaf in leaves)
 
 
 def must_renew(secret_data: Mapping[str, str], now: datetime.datetime) -> bool:
     end = expires_at(secret_data)
-    return end is None or now >= end - RENEW_BEFORE or Authority.read(secret_data) is None
+    return end is None or now >= end - RENEW_BEFORE
+
+
+def _read_pair(secret_data: Mapping[str, str], name: str) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None:
+    """A certificate and its key; None where they cannot be read or are not of each other."""
+    try:
+        certificate = x509.load_pem_x509_certificate(base64.b64decode(secret_data[f"{name}.crt"]))
+        key = serialization.load_pem_private_key(base64.b64decode(secret_data[f"{name}.key"]), password=None)
+    except (KeyError, ValueError, TypeError):
+        return None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or certificate.public_key() != key.public_key():
+        return None
+    return certificate, key
 
 
 def _leaf(

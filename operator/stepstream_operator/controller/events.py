@@ -1,4 +1,4 @@
-"""Events on a TrainingJob: what a person would ask about afterwards, said once."""
+"""Events on a TrainingJob: what a person would ask about afterwards, said at most once."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from stepstream_operator.runtime.store import Key
 from stepstream_operator.settings import OperatorSettings
 
 log = JobLog("operator")
-STOP_SECONDS = 10.0  # within the grace period of a pod
+STOP_SECONDS = 10.0  # for workers, and again for the Lease: within the grace period of a pod
 STUCK_SECONDS = 300.0  # a reconcile makes some ten requests, and each has 15 s
 
 
@@ -68,7 +68,7 @@ class Operator:
         self.client = Client(new_configuration(), on_request=self.metrics.on_request)
         self.queue: WorkQueue[Key] = WorkQueue(observer=self.metrics)
         self.stores = Stores(self.queue.add)
-        self._stop = threading.Event()
+        self._stop, self._resign = threading.Event(), threading.Event()
         self._lead = threading.Event()
         self.poller = ProgressPoller(
             self.queue.add, poll_seconds=settings.poll_seconds, count=lambda result: self._count_poll(result)
@@ -85,6 +85,7 @@ class Operator:
         self._reflectors = self._make_reflectors()
         self._elector = self._make_elector(new_configuration, deposed)
         self._workers: list[threading.Thread] = []
+        self._electing: list[threading.Thread] = []
 
     @property
     def synced(self) -> bool:
@@ -98,16 +99,17 @@ class Operator:
         for reflector in self._reflectors:
             self._run(reflector.run, self._stop)
         if self._elector is not None:
-            self._workers.append(self._run(self._elector.run, self._stop))
+            self._electing.append(self._run(self._elector.run, self._resign))
         self._run(self._begin)
 
     def stop(self) -> None:
-        """Lets reconciles that are under way finish. Reflectors, which only read, end with their process."""
+        """Lets reconciles that are under way finish, then gives the Lease back. Reflectors, which only read, end with
+        their process."""
         self._stop.set()
         self.queue.close()
-        end = time.monotonic() + STOP_SECONDS
-        for thread in self._workers:
-            thread.join(max(0.0, end - time.monotonic()))
+        _join(self._workers)
+        self._resign.set()
+        _join(self._electing)
         self.poller.stop()
 
     def unready(self) -> str | None:
@@ -197,7 +199,8 @@ class Operator:
             renew_deadline_seconds=seconds * 2 / 3,
             retry_seconds=seconds * 2 / 15,
         )
-        client = Client(new_configuration(), timeout_seconds=seconds / 4)  # two tries within the renew deadline
+        # Two tries within the renew deadline.
+        client = Client(new_configuration(), timeout_seconds=seconds / 4, on_request=self.metrics.on_request)
         elector = Elector(client, lease, self.settings.identity, deposed)
         self.client.before_write = elector.ensure_leading
         return elector
@@ -210,3 +213,9 @@ class Operator:
         thread = threading.Thread(target=target, args=arguments, daemon=True)
         thread.start()
         return thread
+
+
+def _join(threads: list[threading.Thread]) -> None:
+    end = time.monotonic() + STOP_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))

@@ -24,7 +24,7 @@ def happenings(before: JobStatus, after: JobStatus) -> Iterator[Happening]:
     if _queued(after) and not _queued(before):
         yield Happening(reason="Queued", note=after.message, occasion=_since(after, ConditionType.Admitted))
     if _queued(before) and after.holds(ConditionType.Admitted):
-        note = "its queue lets it start"
+        note = "its learners may start"
         yield Happening(reason="Admitted", note=note, occasion=_since(after, ConditionType.Admitted))
     if _became(before, after, ConditionType.Ready):
         note = f"{after.learners.summary} learners are ready"
@@ -32,7 +32,8 @@ def happenings(before: JobStatus, after: JobStatus) -> Iterator[Happening]:
     if _became(before, after, ConditionType.Degraded):
         since = _since(after, ConditionType.Degraded)
         yield Happening(reason="Degraded", note=after.message, warning=True, occasion=since)
-    if before.holds(ConditionType.Degraded) and not after.holds(ConditionType.Degraded):
+    active = not after.finished and not after.holds(ConditionType.Suspended)
+    if active and before.holds(ConditionType.Degraded) and not after.holds(ConditionType.Degraded):
         since = _since(after, ConditionType.Degraded)
         yield Happening(reason="Recovered", note="what was told as Degraded is over", occasion=since)
     if _became(before, after, ConditionType.Complete):

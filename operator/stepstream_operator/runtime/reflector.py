@@ -55,27 +55,34 @@ class Reflector:
         keep: Callable[[Object], Object] = lambda item: item,
         settings: ReflectorSettings | None = None,
         on_relist: Callable[[str], None] = lambda reason: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client, self._resource, self.store, self._namespace = client, resource, store, namespace
         self._selector = {"labelSelector": label_selector} if label_selector else {}
         self._keep = keep
         self._settings = settings or ReflectorSettings()
-        self._on_relist = on_relist
+        self._on_relist, self._clock = on_relist, clock
         self._version = ""
         self.synced = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
-        """Lists and watches until `stop`; returns within one read timeout."""
+        """Lists and watches until `stop`; returns within one read timeout.
+
+        Failures count on though lists succeed: where watches alone fail, all would be listed again and again. They
+        count anew after what went well for longer than the longest back-off.
+        """
         failures = 0
         while not stop.is_set():
+            began = self._clock()
             try:
                 if not self._version:
                     self._list()
-                failures = 0
                 self._watch(stop)
+                failures = 0
             except RequestFailed as error:
                 self._forget_version(error)
-                failures += 1
+                went_well = self._clock() - began > self._settings.longest_backoff_seconds
+                failures = 1 if went_well else failures + 1
                 if not (isinstance(error, ApiError) and error.is_gone and failures == 1):
                     self._pause(failures, stop)
 
@@ -98,7 +105,7 @@ class Reflector:
         self.synced.set()
 
     def _watch(self, stop: threading.Event) -> None:
-        began, seconds = time.monotonic(), self._settings.watch_seconds * _jitter.uniform(1.0, 1.5)
+        began, seconds = self._clock(), self._settings.watch_seconds * _jitter.uniform(1.0, 1.5)
         query = self._selector | {
             "watch": "true",
             "allowWatchBookmarks": "true",
@@ -110,7 +117,7 @@ class Reflector:
             self._take(event)
             if stop.is_set():
                 return
-        if time.monotonic() - began < 1.0:
+        if self._clock() - began < 1.0:
             # A server that ends every watch at once must not be asked in a tight loop.
             stop.wait(self._settings.backoff_seconds)
 

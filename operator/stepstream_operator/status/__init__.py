@@ -2,6 +2,7 @@
 
 from stepstream_operator.status.deadlines import expiry, learners_due, next_deadline
 from stepstream_operator.status.derive import derive_job_status, derive_status, previous_status, refused_status
+from stepstream_operator.status.lifecycle import learners_lost_at
 from stepstream_operator.status.observed import (
     LearnerJob,
     Observed,
@@ -26,6 +27,7 @@ __all__ = [
     "expiry",
     "learner_report",
     "learners_due",
+    "learners_lost_at",
     "next_deadline",
     "observed_learner_job",
     "observed_pod",

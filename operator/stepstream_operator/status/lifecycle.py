@@ -218,6 +218,12 @@ def has_been_ready(status: JobStatus) -> bool:
     return ready is not None and (status.holds(ConditionType.Ready) or ready.reason == LEARNERS_LOST)
 
 
+def learners_lost_at(status: JobStatus) -> datetime | None:
+    """Since when learners that were all ready once are not; None where they never were, or still are."""
+    ready = status.condition(ConditionType.Ready)
+    return parse_time(ready.last_transition_time) if ready is not None and ready.reason == LEARNERS_LOST else None
+
+
 def _begun(life: Life, previous: JobStatus, now: datetime) -> Life:
     """An attempt for the first start, and a new one for a resume. `suspend` before the first start begins nothing."""
     resumed = previous.holds(ConditionType.Suspended)

@@ -2,7 +2,7 @@
 
 from stepstream_operator.api import TrainingJob
 from stepstream_operator.api.status_types import ConditionType, Phase
-from stepstream_operator.children.names import LEARNER, QUEUE_LABELS
+from stepstream_operator.children.names import LEARNER, QUEUE_LABELS, learners_name
 from stepstream_operator.status.conditions import Finding
 from stepstream_operator.status.lifecycle import LEARNERS_LOST, Life, Stage, has_been_ready
 from stepstream_operator.status.observed import Observed
@@ -36,7 +36,7 @@ def derive_message(job: TrainingJob, observed: Observed, life: Life) -> str:
     if life.stage is Stage.SUSPENDED:
         return _suspension(observed)
     if is_queued(observed, life):
-        return f"waiting for quota in queue {_queue(job)}"
+        return _hold(job)
     return troubles(observed) or _state(job, observed, life)
 
 
@@ -67,8 +67,12 @@ def is_queued(observed: Observed, life: Life) -> bool:
     return learner_job is not None and learner_job.attempt == life.attempt and learner_job.held
 
 
-def _queue(job: TrainingJob) -> str:
-    return job.metadata.labels.get(QUEUE_LABELS[0], "")
+def _hold(job: TrainingJob) -> str:
+    """Who suspended the learners' Job, and so what lets it start."""
+    queue = job.metadata.labels.get(QUEUE_LABELS[0])
+    if queue:
+        return f"waiting for quota in queue {queue}"
+    return f"Job {learners_name(job.name)} was suspended by somebody; set its spec.suspend to false to go on"
 
 
 def _success(observed: Observed) -> str:
@@ -97,8 +101,7 @@ def _state(job: TrainingJob, observed: Observed, life: Life) -> str:
 
 def _admitted(job: TrainingJob, observed: Observed, life: Life) -> Finding:
     if life.stage is Stage.ACTIVE and is_queued(observed, life):
-        message = f"waiting for quota in queue {_queue(job)}"
-        return Finding(type=ConditionType.Admitted, holds=False, reason="Queued", message=message)
+        return Finding(type=ConditionType.Admitted, holds=False, reason="Queued", message=_hold(job))
     return Finding(type=ConditionType.Admitted, holds=True, reason="Admitted")
 
 
