@@ -45,9 +45,9 @@ def projected(
     sum over all pairs of atoms, because scattered additions on a GPU come in another order each time, and of no more
     samples at a time than MOST_PAIRS allows.
     """
-    samples = max(1, MOST_PAIRS // len(support_K) ** 2)
-    pieces = zip(return_N.split(samples), bootstrap_N.split(samples), probability_NK.split(samples), strict=True)
-    return torch.cat([_projected(*piece, support_K) for piece in pieces])
+    count = max(1, MOST_PAIRS // len(support_K) ** 2)
+    pieces = [slice(first, first + count) for first in range(0, len(return_N), count)]
+    return torch.cat([_projected(return_N[n], bootstrap_N[n], probability_NK[n], support_K) for n in pieces])
 
 
 def _projected(
