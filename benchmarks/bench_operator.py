@@ -38,7 +38,8 @@ PROBES = 100
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Load:
-    """`queued_every`: of so many jobs one waits in a queue, with every child and no pod; 0: none does."""
+    """`queued_every`: of so many jobs one waits in a queue, with no simulators' Deployment and no pod; 0: none
+    does."""
 
     jobs: int
     simulators: int
@@ -64,7 +65,8 @@ class Cost:
 
     `at_once_*`: from creation to the learners' Job, all jobs submitted without a pause. `edit_*`: from a changed number
     of simulators to the changed Deployment, one by one among all these jobs. `one_more_*`: from the call that creates
-    one more job among them to its learners' Job, the last of its children.
+    one more job among them to its learners' Job, the last of its children but the simulators' Deployment, which waits
+    for learners that are ready.
     """
 
     jobs: int
@@ -250,8 +252,8 @@ def write(costs: list[Cost], machine: dict[str, Cell]) -> None:
             "At once: from creation to the learners' Job, all jobs submitted without a pause, so most of it is the time"
             " that the others take. Edit: from a changed number of simulators to the changed Deployment, one by one,"
             " with all these jobs present. One more: from the call that creates a job to its learners' Job, the last"
-            " of its children.",
-            "In load 2 every other job waits in a queue, and so has every child and no pod.",
+            " of its children but the simulators' Deployment, which waits for learners that are ready.",
+            "In load 2 every other job waits in a queue, and so has neither a simulators' Deployment nor a pod.",
             "kwok's pods have no network, so learners do not answer: idle requests leave out progress, by design.",
         ),
     )

@@ -29,8 +29,10 @@ _INTRODUCTION = """\
     kubectl get tjob --watch
 
 Needs Kubernetes {kubernetes}. `helm upgrade` brings the TrainingJob definition up to date with the operator; `helm
-uninstall` leaves it, and so every job, in place (`crds.keep`). In a cluster that several teams share, `watchNamespaces`
-gives the operator a Role in each namespace named and no right beyond them.
+uninstall` leaves it, and so every job, in place (`crds.keep`). A release of the same name in the same namespace takes
+it up again; another needs `--take-ownership`, or leaves it to the one that has it (`crds.enabled=false`), as a second
+operator in one cluster must. In a cluster that several teams share, `watchNamespaces` gives the operator a Role in each
+namespace named and no right beyond them.
 
 What watches it: `serviceMonitor`, `podMonitor` and `prometheusRule` for the Prometheus operator, `prometheusConfig` for
 a Prometheus without it, `dashboards` for Grafana. Each alert has a page in [docs/runbooks](../../docs/runbooks); what

@@ -8,14 +8,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from xdist.workermanage import WorkerController
 
 settings.register_profile("stepstream", deadline=None)  # a busy machine is not a failure
 settings.load_profile("stepstream")
 
-pytest_plugins = ["tests.support.cluster_fixtures"]
-
-_LEFT_OUT = pytest.StashKey[int]()
+pytest_plugins = ["tests.support.last_lines", "tests.support.cluster_fixtures"]
 
 LONGEST_FIRST = ("control_plane", "charts", "e2e", "data_plane", "unit")
 """Folders of tests: what is begun last decides how long a core has nothing to do."""
@@ -47,25 +44,11 @@ def _folder(path: Path) -> str:
 
 
 def _leave_out_gpu_tests(config: pytest.Config, items: list[pytest.Item]) -> None:
+    from tests.support.last_lines import tell  # a plugin: pytest wants to be the first to import it
+
     on_gpu = [item for item in items if item.get_closest_marker("gpu")]
     if not on_gpu or _cuda_device_present():
         return
-    config.stash[_LEFT_OUT] = len(on_gpu)
+    tell(config, f"{len(on_gpu)} GPU tests left out: this machine has no CUDA device")
     config.hook.pytest_deselected(items=on_gpu)
     items[:] = [item for item in items if item not in on_gpu]
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["left_out"] = session.config.stash.get(_LEFT_OUT, 0)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: WorkerController) -> None:
-    node.config.stash[_LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", 0)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    left_out = terminalreporter.config.stash.get(_LEFT_OUT, 0)
-    if left_out:
-        terminalreporter.write_line(f"{left_out} GPU tests left out: this machine has no CUDA device")

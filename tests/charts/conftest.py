@@ -4,14 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from stepstream_operator.runtime.client import Client, load_configuration
-from tests.charts.releases import CRD
-from tests.support.cluster_fixtures import create_namespace, running_control_plane
+from tests.charts.releases import CRD, MONITORING
+from tests.support.cluster_fixtures import create_namespace, install_definition, running_control_plane
 from tests.support.control_plane import ControlPlane
 from tests.support.daemons import eventually
 from tests.support.helm import Helm
 from tests.support.running_operator import CRDS
+from tests.support.tools import prometheus_operator_definition
 
 
 @pytest.fixture
@@ -29,6 +31,14 @@ def empty_cluster(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
 @pytest.fixture
 def admin(empty_cluster: ControlPlane) -> Client:
     return Client(load_configuration(str(empty_cluster.kubeconfig)))
+
+
+@pytest.fixture(scope="package")
+def prometheus_operator(empty_cluster: ControlPlane) -> None:
+    """The kinds of the Prometheus operator that the chart makes objects of."""
+    admin = Client(load_configuration(str(empty_cluster.kubeconfig)))
+    for kind in MONITORING:
+        install_definition(admin, yaml.safe_load(prometheus_operator_definition(kind.plural).read_text()))
 
 
 @pytest.fixture

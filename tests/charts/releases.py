@@ -10,6 +10,11 @@ from tests.support.helm import CHART, Helm
 
 CRD = "trainingjobs.stepstream.dev"
 TOKENS = Resource(group="", version="v1", plural="serviceaccounts", kind="TokenRequest")
+MONITORING = tuple(
+    Resource(group="monitoring.coreos.com", version="v1", plural=f"{kind.lower()}s", kind=kind)
+    for kind in ("ServiceMonitor", "PodMonitor", "PrometheusRule")
+)
+"""The Prometheus operator's."""
 
 
 def install(helm: Helm, values: dict[str, Any] | None = None) -> str:

@@ -11,7 +11,7 @@ import pytest
 from stepstream_operator.controller.operator import Operator
 from stepstream_operator.runtime.client import Client
 from stepstream_operator.runtime.resources import DEPLOYMENTS, DISRUPTION_BUDGETS, PODS, TRAINING_JOBS, Resource
-from tests.charts.releases import CRD, install, operator_pods, service_account_token
+from tests.charts.releases import CRD, MONITORING, install, operator_pods, service_account_token
 from tests.charts.test_rendering import EVERYTHING
 from tests.support.cluster_fixtures import create_namespace
 from tests.support.control_plane import ControlPlane
@@ -20,11 +20,6 @@ from tests.support.helm import CHART, Helm, HelmFailed
 from tests.support.running_operator import CRDS, Cluster, manifest, quick_settings
 
 pytestmark = pytest.mark.control_plane
-WITHOUT_PROMETHEUS_OPERATOR = EVERYTHING | {
-    "serviceMonitor": {"enabled": False},
-    "podMonitor": {"enabled": False},
-    "prometheusRule": {"enabled": False},
-}
 
 
 def names(admin: Client, resource: Resource, namespace: str) -> set[str]:
@@ -54,10 +49,17 @@ def test_two_operators_are_admitted_under_the_restricted_level_and_become_ready(
     assert [pod["status"]["phase"] for pod in pods] == ["Running", "Running"]
 
 
-def test_the_api_server_takes_every_object_of_a_release_with_everything_on(installer: Helm) -> None:
-    values = WITHOUT_PROMETHEUS_OPERATOR | {"priorityClassName": "", "images": {}}
+@pytest.mark.usefixtures("prometheus_operator")
+def test_the_api_server_takes_every_object_of_a_release_with_everything_on(installer: Helm, admin: Client) -> None:
+    values = EVERYTHING | {"priorityClassName": "", "images": {}}
     installer.run("install", "stepstream", str(CHART), "--dry-run=server", values=values)
     install(installer, values | {"nodeSelector": {}})
+    monitored = {kind.kind: names(admin, kind, installer.namespace) for kind in MONITORING}
+    assert monitored == {
+        "ServiceMonitor": {"stepstream"},
+        "PodMonitor": {"stepstream-jobs"},
+        "PrometheusRule": {"stepstream"},
+    }
 
 
 @pytest.mark.parametrize(("phase", "said"), [("Succeeded", "Phase: *Succeeded"), ("Failed", "pod .* failed")])

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 
 import pytest
 
-from stepstream_operator.runtime.resources import JOBS, PODS
+from stepstream_operator.api import parse_job
+from stepstream_operator.children import cluster_placement, desired_children
+from stepstream_operator.children.names import JOB_LABEL
+from stepstream_operator.controller.watched import RESOURCE_OF_KIND
+from stepstream_operator.runtime.resources import JOBS, PODS, Object, Resource
 from tests.support.cluster_fixtures import StartOperator
 from tests.support.daemons import eventually
 from tests.support.fault_proxy import FaultProxy
@@ -14,6 +19,8 @@ from tests.support.running_operator import Cluster, manifest
 
 pytestmark = pytest.mark.control_plane
 TRIES = 10
+KEPT = {"volume": {"claimTemplate": {"size": "1Gi"}}}
+TLS_SECRET = {"kind": "Secret"}
 KILLS = 50
 
 
@@ -56,23 +63,35 @@ def test_only_the_jobs_own_pods_are_watched(running: Cluster, proxy: FaultProxy)
     assert all(request.query["labelSelector"] == "stepstream.dev/job" for request in reads)
 
 
-def test_all_children_exist_within_a_second_of_apply(cluster: Cluster, start: StartOperator) -> None:
+def test_all_children_that_are_due_exist_within_a_second_of_apply(cluster: Cluster, start: StartOperator) -> None:
+    """All but the simulators' Deployment, which waits for learners that are ready.
+
+    The median of the tries counts. On a machine with two cores whatever else runs there delays now this try, now that
+    one; an operator that is slow by itself, or every other time, delays more than half of them.
+    """
     operator = start()
     eventually(lambda: operator.leading, timeout_seconds=60, what="the operator works")
 
     def seconds_until_children(name: str) -> float:
         begun = time.monotonic()
-        cluster.submit(manifest(name))
-        eventually(
-            lambda: any(job["metadata"]["name"] == f"{name}-learner" for job in cluster.all(JOBS)),
-            timeout_seconds=60,
-            what="the learners' Job, the last of the children",
-            interval_seconds=0.01,
-        )
+        cluster.submit(manifest(name, checkpoint=KEPT))
+        due = kinds_due_first(cluster.job(name) or {})
+        what = f"each of {[kind.kind for kind in due]} of {name}"
+        eventually(lambda: has_each(cluster, name, due), timeout_seconds=60, what=what, interval_seconds=0.01)
         return time.monotonic() - begun
 
-    # The first of several, since a machine that others disturb is late now and then, whatever the operator does.
-    assert any(seconds_until_children(f"job-{number}") < 1.0 for number in range(TRIES))
+    assert statistics.median(seconds_until_children(f"job-{number}") for number in range(TRIES)) < 1.0
+
+
+def kinds_due_first(job: Object) -> list[Resource]:
+    """Of the children that are due before learners are ready, the last to be made first."""
+    parsed = parse_job(job)
+    desired = [TLS_SECRET, *desired_children(parsed, 1, cluster_placement(parsed, tls=True))]
+    return [RESOURCE_OF_KIND[child["kind"]] for child in reversed(desired) if child["kind"] != "Deployment"]
+
+
+def has_each(cluster: Cluster, name: str, kinds: list[Resource]) -> bool:
+    return all(cluster.all(kind, f"{JOB_LABEL}={name}") for kind in kinds)
 
 
 @pytest.mark.timeout(600)

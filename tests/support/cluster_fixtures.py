@@ -14,18 +14,18 @@ import pytest
 from stepstream_operator.api.crd import crd
 from stepstream_operator.controller.operator import Operator
 from stepstream_operator.runtime.client import Client, load_configuration
-from stepstream_operator.runtime.resources import Resource
+from stepstream_operator.runtime.resources import Object, Resource
 from tests.support.control_plane import ControlPlane
 from tests.support.daemons import eventually
 from tests.support.fault_proxy import FaultProxy
+from tests.support.last_lines import tell
 from tests.support.running_operator import CRDS, Cluster, start_operator
+from tests.support.tools import CONTROL_PLANE, seconds_to_build
 
 NAMESPACES = Resource(group="", version="v1", plural="namespaces", kind="Namespace")
 SERVICE_ACCOUNTS = Resource(group="", version="v1", plural="serviceaccounts", kind="ServiceAccount")
 NODE_KIND = Resource(group="", version="v1", plural="nodes", kind="Node")
 NODES = 4
-STARTED = pytest.StashKey[list[tuple[float, float]]]()
-"""Seconds until the programs were there (a build, the first time), and from then until a control plane worked."""
 
 _numbers = itertools.count(1)
 
@@ -42,24 +42,23 @@ def running_control_plane(
     config: pytest.Config, prepare: Callable[[Client], None] = lambda admin: None
 ) -> Iterator[ControlPlane]:
     """etcd, API server, controller manager, scheduler, and kwok's nodes; the programs are built on first use."""
-    begun = time.monotonic()
     cluster = ControlPlane()
-    built = time.monotonic()
+    begun = time.monotonic()
     admin = Client(load_configuration(str(cluster.kubeconfig)))
     try:
         cluster.start(lambda: prepare(admin))
         wait_for_service_account(admin, "default")
         add_nodes(admin, NODES)
-        config.stash.setdefault(STARTED, []).append((built - begun, time.monotonic() - built))
+        started = time.monotonic() - begun
+        tell(config, f"control plane: {_cold_build()} (cold), at work {started:.1f} s after that (warm)")
         yield cluster
     finally:
         cluster.stop()
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for built, started in terminalreporter.config.stash.get(STARTED, []):
-        text = f"control plane: programs found or built in {built:.1f} s, at work {started:.1f} s later"
-        terminalreporter.write_line(text)
+def _cold_build() -> str:
+    seconds = seconds_to_build(*CONTROL_PLANE)
+    return "programs not built here" if seconds is None else f"programs built in {seconds:.0f} s, once"
 
 
 @pytest.fixture(scope="session")
@@ -82,9 +81,9 @@ def create_namespace(admin: Client) -> str:
     return name
 
 
-def install_definition(admin: Client) -> None:
-    """The CustomResourceDefinition, established."""
-    definition = crd()
+def install_definition(admin: Client, definition: Object | None = None) -> None:
+    """A CustomResourceDefinition, TrainingJob's where none is named, established."""
+    definition = definition or crd()
     admin.apply(CRDS, "", definition)
     name = definition["metadata"]["name"]
 
@@ -92,7 +91,7 @@ def install_definition(admin: Client) -> None:
         conditions = (admin.get(CRDS, "", name) or {}).get("status", {}).get("conditions") or ()
         return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
 
-    eventually(established, timeout_seconds=30, what="the definition of TrainingJob is established")
+    eventually(established, timeout_seconds=30, what=f"the definition {name} is established")
 
 
 def wait_for_service_account(admin: Client, namespace: str) -> None:

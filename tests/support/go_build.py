@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 STAGING_LINE = re.compile(r"^\t(k8s\.io/\S+) => \./staging", re.MULTILINE)
@@ -25,7 +25,8 @@ class GoModule:
     name: str
     module: str
     version: str
-    commands: dict[str, str]  # binary -> package
+    commands: dict[str, str] = field(default_factory=dict)  # binary -> package
+    tags: str = ""
     ldflags: str = ""
     staging: bool = False  # go.mod replaces k8s.io/* by folders
     folders: tuple[str, ...] = ()  # data folders of the module that are kept beside the binaries
@@ -49,13 +50,14 @@ class GoBuilder:
     def build(self, module: GoModule, destination: Path) -> None:
         """Puts the module's binaries and folders into `destination`, which must exist."""
         self._write_wrapper(module)
-        self._run("get", *(f"{package}@{module.version}" for package in module.commands.values()))
+        if module.commands:
+            packages = (f"{package}@{module.version}" for package in module.commands.values())
+            self._run("get", "-tags", module.tags, *packages)
         for binary, package in module.commands.items():
-            flags = f"-s -w {module.ldflags}".strip()
-            self._run("build", "-trimpath", "-ldflags", flags, "-o", str(destination / binary), package)
-        source = Path(self._run("list", "-m", "-f", "{{.Dir}}", module.module).strip())
+            flags = ["-trimpath", "-tags", module.tags, "-ldflags", f"-s -w {module.ldflags}".strip()]
+            self._run("build", *flags, "-o", str(destination / binary), package)
         for folder in module.folders:
-            _copy_writable(source / folder, destination / Path(folder).name)
+            _copy_writable(Path(self._downloaded(module)["Dir"], folder), destination / Path(folder).name)
 
     def _write_wrapper(self, module: GoModule) -> None:
         lines = [f"module wrap/{module.name}", "", "go 1.26.0", ""]
@@ -66,8 +68,12 @@ class GoBuilder:
         (self.scratch / "go.mod").write_text("\n".join(lines) + "\n")
 
     def _staged(self, module: GoModule) -> list[str]:
-        answer = self._run("mod", "download", "-json", f"{module.module}@{module.version}")
-        return STAGING_LINE.findall(Path(json.loads(answer)["GoMod"]).read_text())
+        return STAGING_LINE.findall(Path(self._downloaded(module)["GoMod"]).read_text())
+
+    def _downloaded(self, module: GoModule) -> dict[str, str]:
+        """Where the module's parts lie in Go's cache."""
+        answer: dict[str, str] = json.loads(self._run("mod", "download", "-json", f"{module.module}@{module.version}"))
+        return answer
 
     def _run(self, *arguments: str) -> str:
         environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOTOOLCHAIN": "local"}
