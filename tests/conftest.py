@@ -39,6 +39,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     _leave_out_gpu_tests(config, items)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Tests on control planes come first, so what follows them needs none."""
+    from tests.support.cluster_fixtures import stop_control_planes
+
+    if nextitem is not None and _folder(nextitem.path) not in ON_CONTROL_PLANES:
+        stop_control_planes(item.config)
+
+
 def _folder(path: Path) -> str:
     return path.relative_to(Path(__file__).parent).parts[0]
 

@@ -26,6 +26,7 @@ NAMESPACES = Resource(group="", version="v1", plural="namespaces", kind="Namespa
 SERVICE_ACCOUNTS = Resource(group="", version="v1", plural="serviceaccounts", kind="ServiceAccount")
 NODE_KIND = Resource(group="", version="v1", plural="nodes", kind="Node")
 NODES = 4
+_RUNNING = pytest.StashKey[list[ControlPlane]]()
 
 _numbers = itertools.count(1)
 
@@ -51,6 +52,7 @@ def running_control_plane(
         add_nodes(admin, NODES)
         started = time.monotonic() - begun
         tell(config, f"control plane: {_cold_build()} (cold), at work {started:.1f} s after that (warm)")
+        config.stash.setdefault(_RUNNING, []).append(cluster)
         yield cluster
     finally:
         cluster.stop()
@@ -59,6 +61,13 @@ def running_control_plane(
 def _cold_build() -> str:
     seconds = seconds_to_build(*CONTROL_PLANE)
     return "programs not built here" if seconds is None else f"programs built in {seconds:.0f} s, once"
+
+
+def stop_control_planes(config: pytest.Config) -> None:
+    """Those of this process, idle as they are: they would take a tenth of the machine from the tests that come."""
+    for cluster in config.stash.get(_RUNNING, []):
+        cluster.stop()
+    config.stash[_RUNNING] = []
 
 
 @pytest.fixture(scope="session")

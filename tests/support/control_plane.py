@@ -59,9 +59,10 @@ class ControlPlane:
             self.daemons[name].start()
 
     def stop(self) -> None:
+        """Again, too."""
         for daemon in reversed(self.daemons.values()):
             daemon.end(signal.SIGKILL)
-        shutil.rmtree(self.directory)
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def kill_api_server(self) -> None:
         self.daemons["kube-apiserver"].end(signal.SIGKILL)
