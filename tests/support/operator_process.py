@@ -75,8 +75,9 @@ class OperatorProcess:
             return refused.code, refused.read().decode()
 
     def log_lines(self) -> list[dict[str, Any]]:
-        """What it has logged so far. Fails where a line is not one JSON object."""
-        lines = [json.loads(line) for line in self._log.read_text().splitlines()]
+        """What it has logged so far. Fails where a whole line is not one JSON object."""
+        whole = self._log.read_text().rpartition("\n")[0]
+        lines = [json.loads(line) for line in whole.splitlines()]
         assert all(isinstance(line, dict) for line in lines)
         return lines
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -157,10 +158,12 @@ class Cluster:
     def tells(self, *reasons: str) -> None:
         """Waits for Events about TrainingJobs: each comes after the write of status that it tells of."""
         what = f"Events {reasons}"
-        eventually(lambda: self._event_reasons() >= {*reasons}, timeout_seconds=60, what=what)
+        eventually(lambda: self.told().keys() >= {*reasons}, timeout_seconds=60, what=what)
 
-    def _event_reasons(self) -> set[str]:
-        return {event["reason"] for event in self.all(EVENTS) if event["regarding"]["kind"] == TRAINING_JOBS.kind}
+    def told(self) -> Counter[str]:
+        """Events about TrainingJobs, by reason."""
+        events = self.all(EVENTS)
+        return Counter(event["reason"] for event in events if event["regarding"]["kind"] == TRAINING_JOBS.kind)
 
     def learner_job(self, name: str = "pong") -> Object | None:
         return self.admin.get(JOBS, self.namespace, f"{name}-learner")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -11,7 +11,16 @@ from stepstream_operator.api.status_types import JobStatus
 from stepstream_operator.children.names import ATTEMPT_LABEL
 from stepstream_operator.controller.operator import Operator
 from stepstream_operator.runtime.errors import RequestFailed
-from stepstream_operator.runtime.resources import DEPLOYMENTS, JOBS, PODS, SECRETS, TRAINING_JOBS
+from stepstream_operator.runtime.resources import (
+    DEPLOYMENTS,
+    JOBS,
+    PODS,
+    SECRETS,
+    TRAINING_JOBS,
+    Object,
+    Resource,
+)
+from stepstream_operator.status import previous_status
 from tests.support.daemons import eventually
 from tests.support.fault_proxy import FaultProxy
 from tests.support.running_operator import Cluster, manifest
@@ -29,15 +38,16 @@ class Stage:
     simulators: int
 
 
-@dataclass
-class LearnerJobs:
-    """Every learners' Job there ever was, by attempt; followed by a watch of its own."""
+Seen = Callable[[str, Object], None]
+"""Told the type of a watch event, and the object."""
 
-    cluster: Cluster
-    uids: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    _ended: threading.Event = field(default_factory=threading.Event)
 
-    def start(self) -> None:
+class Followed:
+    """Every change there ever was to the objects of a kind, from a watch of its own."""
+
+    def __init__(self, cluster: Cluster, resource: Resource, seen: Seen) -> None:
+        self._cluster, self._resource, self._seen = cluster, resource, seen
+        self._ended = threading.Event()
         threading.Thread(target=self._follow, daemon=True).start()
 
     def stop(self) -> None:
@@ -45,28 +55,84 @@ class LearnerJobs:
 
     def _follow(self) -> None:
         query = {"watch": "true", "resourceVersion": "0", "timeoutSeconds": "300"}
+        admin, namespace = self._cluster.admin, self._cluster.namespace
         while not self._ended.is_set():
             try:
-                for event in self.cluster.admin.watch(JOBS, self.cluster.namespace, query, read_timeout_seconds=300):
-                    metadata = event["object"]["metadata"]
-                    self.uids[metadata["labels"][ATTEMPT_LABEL]].add(metadata["uid"])
+                for event in admin.watch(self._resource, namespace, query, read_timeout_seconds=300):
+                    query["resourceVersion"] = event["object"]["metadata"].get("resourceVersion", "0")
+                    if event["type"] != "ERROR":
+                        self._seen(event["type"], event["object"])
             except RequestFailed:
-                continue
+                query["resourceVersion"] = "0"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """How the job stood when it went. `conditions` are type, status and reason; `failure` leaves out times and names
+    that differ from life to life.
+    """
+
+    phase: str
+    conditions: frozenset[tuple[str, str, str]]
+    failure: tuple[str, str, str, int | None, str]
+
+
+class History:
+    """What happens to the one job of a namespace, followed from before it is made until it is gone."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._job: Object = {}
+        self._gone = threading.Event()
+        self._attempts: dict[str, set[str]] = defaultdict(set)
+        self._followed = [
+            Followed(cluster, TRAINING_JOBS, self._see_job),
+            Followed(cluster, JOBS, self._see_learners),
+        ]
+
+    def ending(self) -> Ending:
+        """Waits for it."""
+        assert self._gone.wait(STAGE_SECONDS), f"the job has not gone: {self._job.get('status')}"
+        for each in self._followed:
+            each.stop()
+        status = previous_status(self._job)
+        failure = status.failure
+        assert failure is not None, "its learner has failed once"
+        return Ending(
+            phase=status.phase.value,
+            conditions=frozenset((each.type.value, each.status.value, each.reason) for each in status.conditions),
+            failure=(failure.reason, failure.message, failure.role, failure.exit_code, failure.log),
+        )
+
+    def learner_jobs(self) -> dict[str, int]:
+        """How many learners' Jobs there ever were, by attempt."""
+        return {attempt: len(uids) for attempt, uids in sorted(self._attempts.items())}
+
+    def _see_job(self, change: str, job: Object) -> None:
+        self._job = job
+        if change == "DELETED":
+            self._gone.set()
+
+    def _see_learners(self, _: str, learners: Object) -> None:
+        metadata = learners["metadata"]
+        self._attempts[metadata["labels"][ATTEMPT_LABEL]].add(metadata["uid"])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Story:
-    """What happened. `left` are the objects that remained after the job was gone."""
+    """What happened. `left` are the objects that remained after the job was gone; `told` counts its Events by reason,
+    and is no part of what two equal stories have in common: an operator that is killed may leave some out.
+    """
 
     stages: tuple[Stage, ...]
+    ending: Ending
     jobs_by_attempt: dict[str, int]
     left: int
+    told: Counter[str] = field(compare=False)
 
 
 def live(cluster: Cluster) -> Story:
     """Create, run, scale, suspend, resume, fail once, finish, expire. AssertionError where a stage is not met."""
-    jobs = LearnerJobs(cluster)
-    jobs.start()
+    history = History(cluster)
     stages: list[Stage] = []
 
     def reach(name: str, phase: str, attempt: int, restarts: int, learners: int, simulators: int) -> None:
@@ -99,11 +165,15 @@ def live(cluster: Cluster) -> Story:
     cluster.end_learners(1, "ValueError: boom")
     reach("restarted", "Running", 3, 1, 1, 2)
     cluster.end_learners(0)
-    eventually(lambda: cluster.job() is None, timeout_seconds=STAGE_SECONDS, what="the job is deleted after its time")
+    ending = history.ending()
     eventually(lambda: _left(cluster) == 0, timeout_seconds=STAGE_SECONDS, what="its children are collected")
-    jobs.stop()
-    counts = {attempt: len(uids) for attempt, uids in sorted(jobs.uids.items())}
-    return Story(stages=tuple(stages), jobs_by_attempt=counts, left=_left(cluster))
+    return Story(
+        stages=tuple(stages),
+        ending=ending,
+        jobs_by_attempt=history.learner_jobs(),
+        left=_left(cluster),
+        told=cluster.told(),
+    )
 
 
 def _stage(cluster: Cluster, name: str, status: JobStatus) -> Stage:

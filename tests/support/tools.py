@@ -63,7 +63,7 @@ MODULES = (
         module="github.com/prometheus/prometheus",
         version="v0.316.0",
         commands={"promtool": "github.com/prometheus/prometheus/cmd/promtool"},
-        tags="remove_all_sd",  # the clients of two dozen clouds, more than half of what there is to build
+        tags="remove_all_sd",  # without the clients of two dozen clouds
     ),
     GoModule(
         name="prometheus-operator",

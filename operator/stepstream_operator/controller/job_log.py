@@ -28,6 +28,9 @@ class JobLog:
     def __init__(self, name: str) -> None:
         self._log = get_log(name)
 
+    def debug(self, event: str, **fields: object) -> None:
+        self._log.debug(event, **((_job.get() or {}) | fields))
+
     def info(self, event: str, **fields: object) -> None:
         self._log.info(event, **((_job.get() or {}) | fields))
 

@@ -146,6 +146,7 @@ class Operator:
                 self.metrics.reconcile_seconds.observe(time.monotonic() - started)
 
     def _reconcile(self, job: Key) -> None:
+        log.debug("reconcile")
         try:
             again_in_seconds = self.reconciler.reconcile(job)
         except RequestFailed as error:
