@@ -6,7 +6,10 @@ import time
 
 import pytest
 
-from stepstream_operator.runtime.resources import JOBS, PODS
+from stepstream_operator.children.names import JOB_LABEL
+from stepstream_operator.controller.watched import WATCHED
+from stepstream_operator.runtime.client import FIELD_MANAGER
+from stepstream_operator.runtime.resources import JOBS, PODS, TRAINING_JOBS
 from tests.support.cluster_fixtures import StartOperator
 from tests.support.daemons import eventually
 from tests.support.fault_proxy import FaultProxy
@@ -15,6 +18,7 @@ from tests.support.running_operator import Cluster, manifest
 pytestmark = pytest.mark.control_plane
 TRIES = 10
 KILLS = 50
+CHILDREN = [watched.resource for watched in WATCHED if watched.resource not in (PODS, TRAINING_JOBS)]
 
 
 @pytest.fixture
@@ -54,6 +58,17 @@ def test_only_the_jobs_own_pods_are_watched(running: Cluster, proxy: FaultProxy)
     reads = [request for request in proxy.requests if request.path.endswith("/pods") and request.method == "GET"]
     assert reads
     assert all(request.query["labelSelector"] == "stepstream.dev/job" for request in reads)
+
+
+def test_the_operator_alone_owns_what_it_wrote_and_never_overwrites_a_whole_object(
+    running: Cluster, proxy: FaultProxy
+) -> None:
+    for kind in CHILDREN:
+        for child in running.all(kind, JOB_LABEL):
+            entries = child["metadata"]["managedFields"]
+            owners = {entry["manager"] for entry in entries if "subresource" not in entry}
+            assert (kind.kind, owners) == (kind.kind, {FIELD_MANAGER})
+    assert {request.method for request in proxy.requests} <= {"GET", "POST", "PATCH", "DELETE"}
 
 
 def test_all_children_exist_within_a_second_of_apply(cluster: Cluster, start: StartOperator) -> None:
