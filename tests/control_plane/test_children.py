@@ -10,8 +10,9 @@ import pytest
 from stepstream_operator.api import parse_job
 from stepstream_operator.children import cluster_placement, desired_children
 from stepstream_operator.children.names import JOB_LABEL
-from stepstream_operator.controller.watched import RESOURCE_OF_KIND
-from stepstream_operator.runtime.resources import JOBS, PODS, Object, Resource
+from stepstream_operator.controller.watched import RESOURCE_OF_KIND, WATCHED
+from stepstream_operator.runtime.client import FIELD_MANAGER
+from stepstream_operator.runtime.resources import JOBS, PODS, TRAINING_JOBS, Object, Resource
 from tests.support.cluster_fixtures import StartOperator
 from tests.support.daemons import eventually
 from tests.support.fault_proxy import FaultProxy
@@ -22,6 +23,7 @@ TRIES = 10
 KEPT = {"volume": {"claimTemplate": {"size": "1Gi"}}}
 TLS_SECRET = {"kind": "Secret"}
 KILLS = 50
+CHILDREN = [watched.resource for watched in WATCHED if watched.resource not in (PODS, TRAINING_JOBS)]
 
 
 @pytest.fixture
@@ -61,6 +63,17 @@ def test_only_the_jobs_own_pods_are_watched(running: Cluster, proxy: FaultProxy)
     reads = [request for request in proxy.requests if request.path.endswith("/pods") and request.method == "GET"]
     assert reads
     assert all(request.query["labelSelector"] == "stepstream.dev/job" for request in reads)
+
+
+def test_the_operator_alone_owns_what_it_wrote_and_never_overwrites_a_whole_object(
+    running: Cluster, proxy: FaultProxy
+) -> None:
+    for kind in CHILDREN:
+        for child in running.all(kind, JOB_LABEL):
+            entries = child["metadata"]["managedFields"]
+            owners = {entry["manager"] for entry in entries if "subresource" not in entry}
+            assert (kind.kind, owners) == (kind.kind, {FIELD_MANAGER})
+    assert {request.method for request in proxy.requests} <= {"GET", "POST", "PATCH", "DELETE"}
 
 
 def test_all_children_that_are_due_exist_within_a_second_of_apply(cluster: Cluster, start: StartOperator) -> None:

@@ -10,8 +10,6 @@ import pytest
 from stepstream_operator.api.status_types import ConditionType
 from stepstream_operator.children.names import ATTEMPT_LABEL
 from stepstream_operator.controller.operator import Operator
-from stepstream_operator.runtime.client import Client
-from stepstream_operator.runtime.errors import ApiError
 from stepstream_operator.runtime.resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,
@@ -156,24 +154,6 @@ def test_another_image_waits_for_the_next_attempt_so_that_learners_and_simulator
     cluster.reaches("Running")
 
 
-def test_drift_in_any_child_is_repaired(cluster: Cluster) -> None:
-    run(cluster)
-    simulators(cluster, 2)
-    cluster.admin.merge(DEPLOYMENTS, cluster.namespace, "pong-simulator", {"spec": {"replicas": 0}})
-    cluster.admin.merge(CONFIG_MAPS, cluster.namespace, "pong-config", {"data": {"job.json": "{}"}})
-    cluster.admin.merge(SERVICES, cluster.namespace, "pong-learner", {"spec": {"selector": {"team": "other"}}})
-    cluster.admin.delete(SECRETS, cluster.namespace, "pong-tls")
-    simulators(cluster, 2)
-
-    def repaired() -> bool:
-        service = cluster.admin.get(SERVICES, cluster.namespace, "pong-learner") or {}
-        config = cluster.admin.get(CONFIG_MAPS, cluster.namespace, "pong-config") or {}
-        secret = cluster.admin.get(SECRETS, cluster.namespace, "pong-tls")
-        return bool("team" not in service["spec"]["selector"] and len(config["data"]["job.json"]) > 2 and secret)
-
-    eventually(repaired, timeout_seconds=60, what="Service, ConfigMap and Secret are as before")
-
-
 def test_a_limit_that_is_taken_out_of_a_job_is_taken_out_of_its_pods(cluster: Cluster) -> None:
     def limits() -> list[Object]:
         return [pod["spec"]["containers"][0]["resources"].get("limits") for pod in cluster.pods("simulator")]
@@ -271,9 +251,3 @@ def test_a_job_deleted_takes_its_metrics_along(cluster: Cluster, operator: Opera
     eventually(lambda: phases() == {"Running": 1.0}, timeout_seconds=60, what="one running job")
     cluster.admin.delete(TRAINING_JOBS, cluster.namespace, "pong")
     eventually(lambda: phases() == {}, timeout_seconds=60, what="no series is left")
-
-
-def test_an_immutable_field_is_refused_with_its_name(cluster: Cluster, admin: Client) -> None:
-    run(cluster)
-    with pytest.raises(ApiError, match=r"spec\.environment: .*immutable"):
-        cluster.edit("pong", environment={"id": "ALE/Breakout-v5"})

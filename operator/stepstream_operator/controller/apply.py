@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from stepstream_operator.api import TrainingJob
 from stepstream_operator.children import Manifest
 from stepstream_operator.children.manifest import clash, is_of_a_job, is_owned
+from stepstream_operator.children.names import JOB_LABEL
 from stepstream_operator.controller.job_log import JobLog
 from stepstream_operator.controller.watched import RESOURCE_OF_KIND, Stores
 from stepstream_operator.plan import Deletion, Plan
@@ -66,17 +67,33 @@ class Applier:
         log.info("apply", kind=child["kind"], child=child["metadata"]["name"])
         self._wrote(resource, self._send(job, resource, child))
 
+    def uncover(self, job: TrainingJob, resource: Resource, name: str) -> None:
+        """Gives a child that is there, but is not followed any more, back the label by which it is."""
+        found = self._client.get(resource, job.namespace, name)
+        if found is not None and is_owned(found, job) and not _is_labelled(found, job):
+            self._label(job, resource, found)
+
     def _create(self, job: TrainingJob, child: Manifest) -> None:
         """The store knows none of that name; the server is asked too, lest an object of somebody else be taken over."""
-        metadata = child["metadata"]
+        resource, metadata = RESOURCE_OF_KIND[child["kind"]], child["metadata"]
         if child["kind"] == SECRETS.kind and self._create_outright(job, child):
             return
-        found = self._client.get(RESOURCE_OF_KIND[child["kind"]], metadata["namespace"], metadata["name"])
+        found = self._client.get(resource, metadata["namespace"], metadata["name"])
         if found is not None and not is_owned(found, job):
             raise _in_the_way(found)
-        if found is not None and child["kind"] in _NEVER_TWICE:
+        if found is not None and not _is_labelled(found, job):
+            self._label(job, resource, found)
+        elif found is not None and child["kind"] in _NEVER_TWICE:
             raise NotYet(f"{child['kind']} {metadata['name']} is there already, though our reads did not show it")
-        self.apply(job, child)
+        else:
+            self.apply(job, child)
+
+    def _label(self, job: TrainingJob, resource: Resource, found: Object) -> None:
+        """And no more: what else is to be mended is seen once the object is."""
+        metadata = found["metadata"]
+        log.info("label", kind=resource.kind, child=metadata["name"])
+        body = {"metadata": {"resourceVersion": metadata["resourceVersion"], "labels": {JOB_LABEL: job.name}}}
+        self._wrote(resource, self._client.merge(resource, job.namespace, metadata["name"], body))
 
     def _create_outright(self, job: TrainingJob, child: Manifest) -> bool:
         """In one request, which fails where anything has the name. A Secret never loses a field that it once had, so
@@ -100,6 +117,10 @@ class Applier:
             return self._client.apply(resource, job.namespace, child, dry_run=dry_run)
         except ApiError as error:
             raise _meaning(child, error) from error
+
+
+def _is_labelled(found: Object, job: TrainingJob) -> bool:
+    return bool((found["metadata"].get("labels") or {}).get(JOB_LABEL) == job.name)
 
 
 def _meaning(child: Manifest, error: ApiError) -> Exception:

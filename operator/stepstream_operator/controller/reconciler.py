@@ -17,7 +17,7 @@ from stepstream_operator.api import TrainingJob, parse_job
 from stepstream_operator.api.status_types import ConditionType, JobStatus
 from stepstream_operator.children import cluster_placement, desired_children
 from stepstream_operator.children.manifest import Manifest
-from stepstream_operator.children.names import tls_secret_name
+from stepstream_operator.children.names import learners_name, tls_secret_name
 from stepstream_operator.controller.apply import Applier, Refused
 from stepstream_operator.controller.creation_failures import CreationFailures
 from stepstream_operator.controller.events import EventRecorder, Happening
@@ -42,7 +42,7 @@ from stepstream_operator.plan import (
     simulators_to_replace,
 )
 from stepstream_operator.runtime.client import Client
-from stepstream_operator.runtime.resources import SECRETS, TRAINING_JOBS, Object
+from stepstream_operator.runtime.resources import JOBS, SECRETS, TRAINING_JOBS, Object
 from stepstream_operator.runtime.store import Key
 from stepstream_operator.settings import OperatorSettings
 from stepstream_operator.status import (
@@ -132,7 +132,7 @@ class Reconciler:
         self._meet(key, job)
         now = self._client.clock.now()
         before = previous_status(raw)
-        observed = observe(self._stores, job, before, self._poller.latest(key))
+        observed = self._observe(key, job, before)
         decided = derive_status(job, observed, now)
         confirmed = life_differs(raw.get("status") or {}, decided)
         if confirmed:
@@ -143,6 +143,14 @@ class Reconciler:
         )
         with about(key, observed.previous.attempt):  # which the decision may have raised
             return self._carry_on(key, look)
+
+    def _observe(self, key: Key, job: TrainingJob, before: JobStatus) -> Observed:
+        """Where learners are left whose Job is not seen and whom nobody ends, it may only have lost its label."""
+        observed = observe(self._stores, job, before, self._poller.latest(key))
+        if any(stray.controller and not stray.deleting for stray in observed.strays):
+            self._applier.uncover(job, JOBS, learners_name(job.name))
+            observed = observe(self._stores, job, before, self._poller.latest(key))
+        return observed
 
     def _carry_on(self, key: Key, look: Look) -> float | None:
         job, problems = look.job, self._act(key, look)

@@ -89,7 +89,7 @@ class Client:
         return self._call("list", resource, "GET", resource.path(namespace), query=query)
 
     def create(self, resource: Resource, namespace: str, body: Object, *, dry_run: bool = False) -> Object:
-        query = {"dryRun": "All"} if dry_run else None
+        query = {"fieldManager": FIELD_MANAGER} | ({"dryRun": "All"} if dry_run else {})
         path = resource.path(namespace)
         return self._call("create", resource, "POST", path, query=query, body=body, content_type=JSON)
 
