@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 
 import pytest
@@ -12,7 +11,7 @@ from stepstream_operator.children import cluster_placement, desired_children
 from stepstream_operator.children.names import JOB_LABEL
 from stepstream_operator.controller.watched import RESOURCE_OF_KIND, WATCHED
 from stepstream_operator.runtime.client import FIELD_MANAGER
-from stepstream_operator.runtime.resources import JOBS, PODS, TRAINING_JOBS, Object, Resource
+from stepstream_operator.runtime.resources import CONFIG_MAPS, JOBS, PODS, TRAINING_JOBS, Object, Resource
 from tests.support.cluster_fixtures import StartOperator
 from tests.support.daemons import eventually
 from tests.support.fault_proxy import FaultProxy
@@ -20,6 +19,8 @@ from tests.support.running_operator import Cluster, manifest
 
 pytestmark = pytest.mark.control_plane
 TRIES = 10
+REQUESTS = 25
+"""Of one job until its learners may start (benchmarks/results)."""
 KEPT = {"volume": {"claimTemplate": {"size": "1Gi"}}}
 TLS_SECRET = {"kind": "Secret"}
 KILLS = 50
@@ -79,21 +80,31 @@ def test_the_operator_alone_owns_what_it_wrote_and_never_overwrites_a_whole_obje
 def test_all_children_that_are_due_exist_within_a_second_of_apply(cluster: Cluster, start: StartOperator) -> None:
     """All but the simulators' Deployment, which waits for learners that are ready.
 
-    The median of the tries counts. On a machine with two cores whatever else runs there delays now this try, now that
-    one; an operator that is slow by itself, or every other time, delays more than half of them.
+    Where tests share two cores a job's requests alone may take half a second; so each try may take thrice as long as as
+    many requests do at that moment. Half of the tries count: an operator that is slow by itself, or every other time,
+    fails. benchmarks/bench_operator.py has the times of a machine that does nothing else.
     """
     operator = start()
     eventually(lambda: operator.leading, timeout_seconds=60, what="the operator works")
 
-    def seconds_until_children(name: str) -> float:
+    def is_quick(name: str) -> bool:
         begun = time.monotonic()
         cluster.submit(manifest(name, checkpoint=KEPT))
         due = kinds_due_first(cluster.job(name) or {})
         what = f"each of {[kind.kind for kind in due]} of {name}"
-        eventually(lambda: has_each(cluster, name, due), timeout_seconds=60, what=what, interval_seconds=0.01)
-        return time.monotonic() - begun
+        eventually(lambda: has_each(cluster, name, due), timeout_seconds=60, what=what)
+        return time.monotonic() - begun < max(1.0, 3 * seconds_of_requests(cluster))
 
-    assert statistics.median(seconds_until_children(f"job-{number}") for number in range(TRIES)) < 1.0
+    assert sum(is_quick(f"job-{number}") for number in range(TRIES)) > TRIES / 2
+
+
+def seconds_of_requests(cluster: Cluster) -> float:
+    """What REQUESTS writes take now, one after the other."""
+    probe: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "probe"}}
+    begun = time.monotonic()
+    for _ in range(REQUESTS):
+        cluster.admin.create(CONFIG_MAPS, cluster.namespace, probe, dry_run=True)
+    return time.monotonic() - begun
 
 
 def kinds_due_first(job: Object) -> list[Resource]:
