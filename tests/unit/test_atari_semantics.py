@@ -40,7 +40,9 @@ def emulated_frames(rom: str, action: int, count: int) -> list[NDArray[np.uint8]
     """What the emulator itself shows after each of its first frames."""
     ale = ale_py.ALEInterface()
     ale.setFloat("repeat_action_probability", 0.0)
-    ale.loadROM(roms.get_rom_path(rom))
+    path = roms.get_rom_path(rom)
+    assert path is not None
+    ale.loadROM(path)
     held, frames = ale.getMinimalActionSet()[action], []
     for _ in range(count):
         ale.act(held)
@@ -81,7 +83,7 @@ def actions_count(sticky: str) -> bool:
     """Whether it makes a difference which way the paddle is moved."""
     batch = begun("Pong", {**BARE, "stickyActionProbability": sticky}, seeds=(1, 1))
     last = play(batch, UP, DOWN, steps=30)[-1].observation
-    return last[0].tobytes() != last[1].tobytes()
+    return not np.array_equal(last[0], last[1])
 
 
 def losses(terminal: bool) -> tuple[str, ...]:
