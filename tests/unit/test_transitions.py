@@ -86,6 +86,14 @@ def test_what_happens_twice_in_an_attempt_has_two_occasions() -> None:
         assert first.occasion != second.occasion
 
 
+def test_attempts_that_are_ready_within_a_second_are_told_one_by_one() -> None:
+    told = [
+        next(each.occasion for each in happenings(status, holding(status, ConditionType.Ready)))
+        for status in (JobStatus(attempt=2), JobStatus(attempt=3))
+    ]
+    assert told[0] != told[1]
+
+
 def test_so_has_a_job_that_its_queue_stops_and_lets_go_again() -> None:
     kind, times = ConditionType.Admitted, [f"2031-05-01T0{hour}:00:00Z" for hour in range(4)]
     states = [(holding if let_go else lacking)(RUNNING, kind, since=times[n]) for n, let_go in enumerate((1, 0, 1, 0))]

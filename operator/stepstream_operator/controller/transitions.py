@@ -52,6 +52,9 @@ def _queued(status: JobStatus) -> bool:
 
 
 def _since(status: JobStatus, kind: ConditionType) -> str:
-    """When the condition became what it is: what happens twice in an attempt is told twice."""
+    """When the condition became what it is: what happens twice in an attempt is told twice.
+
+    With the attempt, for times have whole seconds, and two attempts may be ready within one.
+    """
     condition = status.condition(kind)
-    return condition.last_transition_time if condition else ""
+    return f"attempt {status.attempt} since {condition.last_transition_time if condition else ''}"
