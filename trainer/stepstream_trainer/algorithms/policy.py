@@ -10,13 +10,16 @@ import torch
 from .graphs import Recorded
 from .networks import ActorCritic
 from .precision import Precision
+from .threads import limited_threads
 
 
 class Policy:
     """The network as it is at each call. Any one thread at a time; results are in host memory unless said otherwise."""
 
-    def __init__(self, network: ActorCritic, precision: Precision) -> None:
+    def __init__(self, network: ActorCritic, precision: Precision, *, most_threads: int | None = None) -> None:
+        """`most_threads` are for acting; None: all."""
         self._network = network
+        self._most_threads = most_threads
         self._device = precision.device
         self._act = Recorded(self._choose, precision.device)
 
@@ -25,9 +28,10 @@ class Policy:
         self, observation: torch.Tensor, uniform_N: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Actions int64, their log-probabilities and the values float32, each [N]; `uniform_N` float32 in [0, 1)."""
-        self._network.refresh()
-        (chosen,) = self._act(observation, uniform_N)
-        action_N, log_prob_N, value_N = chosen.cpu()  # sync
+        with limited_threads(self._most_threads):
+            self._network.refresh()
+            (chosen,) = self._act(observation, uniform_N)
+            action_N, log_prob_N, value_N = chosen.cpu()  # sync
         return action_N.long(), log_prob_N, value_N
 
     @torch.inference_mode()

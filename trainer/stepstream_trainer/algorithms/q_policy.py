@@ -11,6 +11,7 @@ from .graphs import Recorded
 from .precision import Precision
 from .q_networks import QNetwork
 from .q_targets import best_actions, expected_values
+from .threads import limited_threads
 
 SMALLEST = 1e-9
 """Keeps the quotient finite where there is no exploration."""
@@ -19,18 +20,27 @@ SMALLEST = 1e-9
 class QPolicy:
     """The network as it is at each call. Any one thread at a time; actions are in host memory."""
 
-    def __init__(self, network: QNetwork, precision: Precision, *, support_K: torch.Tensor | None) -> None:
-        """`support_K` is given where the network gives distributions."""
+    def __init__(
+        self,
+        network: QNetwork,
+        precision: Precision,
+        *,
+        support_K: torch.Tensor | None,
+        most_threads: int | None = None,
+    ) -> None:
+        """`support_K` is given where the network gives distributions; `most_threads` None: all."""
         self._network = network
+        self._most_threads = most_threads
         self._support_K = support_K
         self._act = Recorded(self._choose, precision.device)
 
     @torch.inference_mode()
     def act(self, observation: torch.Tensor, uniform_N: torch.Tensor, epsilon_N: torch.Tensor) -> torch.Tensor:
         """Actions int64 [N]; `uniform_N` float32 in [0, 1), `epsilon_N` the probabilities of a random action."""
-        self._network.refresh()
-        (action_N,) = self._act(observation, uniform_N, epsilon_N)
-        return action_N.cpu()  # sync
+        with limited_threads(self._most_threads):
+            self._network.refresh()
+            (action_N,) = self._act(observation, uniform_N, epsilon_N)
+            return action_N.cpu()  # sync
 
     def _choose(
         self, observation: torch.Tensor, uniform_N: torch.Tensor, epsilon_N: torch.Tensor

@@ -17,8 +17,10 @@ from stepstream_trainer.algorithms.precision import Precision, choose_precision
 from stepstream_trainer.algorithms.q_learning import QUpdate, network_of, objective_of, optimiser_of
 from stepstream_trainer.algorithms.q_policy import QPolicy
 from stepstream_trainer.config import PolicyGradientParameters, QLearningParameters, TrainerConfig
+from stepstream_trainer.cores import usable_cores
 from stepstream_trainer.learner.experience import Experience
 from stepstream_trainer.learner.gathering import Gatherer
+from stepstream_trainer.learner.groups import acting_threads
 from stepstream_trainer.learner.metrics import LearnerMetrics
 from stepstream_trainer.learner.observing import Observing, observing
 from stepstream_trainer.learner.optimiser import build_update
@@ -110,7 +112,7 @@ def _rollouts(ground: Ground, parameters: PolicyGradientParameters) -> Learning:
         device=precision.device,
     )
     update = build_update(parameters, network, precision, seed=config.seed)
-    policy = Policy(network, precision)
+    policy = Policy(network, precision, most_threads=acting_threads(config.learner, usable_cores()))
     return Learning(
         network=network, experience=RolloutExperience(ground.gatherer, rollout, policy, update, seed=config.seed)
     )
@@ -129,7 +131,12 @@ def _replay(ground: Ground, parameters: QLearningParameters) -> Learning:
         gatherer=ground.gatherer,
         stint=Stint(slots, shape=seen.stack.stacked_shape, dtype=seen.dtype, device=precision.device),
         replay=replay,
-        policy=QPolicy(network, precision, support_K=objective.support_K),
+        policy=QPolicy(
+            network,
+            precision,
+            support_K=objective.support_K,
+            most_threads=acting_threads(config.learner, usable_cores()),
+        ),
         update=QUpdate(network, target, parameters, objective, optimiser, precision),
         metrics=ground.metrics,
         files=_replay_files(ground, replay) if config.checkpoint.include_replay else None,

@@ -1,4 +1,4 @@
-"""How many groups the slots alternate in, when the job leaves it open."""
+"""How many groups the slots alternate in, when the job leaves it open, and what of the cores serves each."""
 
 from __future__ import annotations
 
@@ -17,3 +17,12 @@ def number_of_groups(learner: LearnerConfig) -> int:
     if learner.groups != "Auto":
         return learner.groups
     return 2 if learner.environments >= WORTH_HALVING and learner.environments % 2 == 0 else 1
+
+
+def acting_threads(learner: LearnerConfig, cores: int) -> int:
+    """Threads of a forward pass: a group's share of the cores, since the others' simulators step meanwhile.
+
+    With all cores for one group, torch's threads and emulators wait for each other: A2C with 64 environments in two
+    groups on two shared cores made 2,209 steps/s with two threads and 2,667 with one.
+    """
+    return max(1, cores // number_of_groups(learner))
