@@ -24,10 +24,10 @@ from stepstream_trainer.algorithms.batch import RolloutBatch
 from stepstream_trainer.algorithms.networks import build_actor_critic
 from stepstream_trainer.algorithms.observations import BlockImages
 from stepstream_trainer.algorithms.policy import Policy
-from stepstream_trainer.algorithms.ppo import PPOUpdate
 from stepstream_trainer.algorithms.precision import choose_precision, keep_freed_memory
 from stepstream_trainer.config import PPOParameters, Precision
 from stepstream_trainer.cores import usable_cores
+from stepstream_trainer.learner.optimiser import build_update
 
 NUM_ACTIONS = 6
 INFERENCE_SIZES = (8, 16, 32, 64, 512)
@@ -95,7 +95,7 @@ def stepstream_inference(size: int) -> Work:
 def stepstream_training(size: int) -> Work:
     precision = choose_precision(Precision.Auto)
     network = build_actor_critic(BlockImages(rows=21, columns=21, frames=4), NUM_ACTIONS, seed=1, precision=precision)
-    update = PPOUpdate(network, PPOParameters(epochs=1, minibatch_size=size), precision, seed=1)
+    update = build_update(PPOParameters(epochs=1, minibatch_size=size), network, precision, seed=1)
     batch = rollout(horizon=size // 16, slots=16, device=precision.device)
     return lambda: update.update(batch, progress=0.0, update_number=0)
 
@@ -114,6 +114,7 @@ def rollout(*, horizon: int, slots: int, device: torch.device) -> RolloutBatch:
         truncated_TB=no,
         final_value_TB=torch.zeros(step, device=device),
         next_value_B=torch.zeros(slots, device=device),
+        on_policy=True,
     )
 
 

@@ -21,7 +21,7 @@ from benchmarks.jobs import PARAMETERS, trainer_config
 from stepstream_trainer.algorithms.networks import build_actor_critic
 from stepstream_trainer.algorithms.policy import Policy
 from stepstream_trainer.algorithms.precision import Precision, choose_precision, keep_freed_memory
-from stepstream_trainer.algorithms.q_learning import QUpdate, network_of, objective_of, optimiser_of
+from stepstream_trainer.algorithms.q_learning import QUpdate, descent_of, network_of, objective_of
 from stepstream_trainer.algorithms.q_policy import QPolicy
 from stepstream_trainer.config import PolicyGradientParameters, PPOParameters, QLearningParameters, TrainerConfig
 from stepstream_trainer.cores import usable_cores
@@ -137,7 +137,9 @@ class RolloutLearner:
         return len(observation)
 
     def train(self) -> int:
-        batch = self._rollout.batch(torch.zeros(self._rollout.reward.shape[1], device=self._rollout.device))
+        batch = self._rollout.batch(
+            torch.zeros(self._rollout.reward.shape[1], device=self._rollout.device), on_policy=True
+        )
         self._update.update(batch, progress=0.0, update_number=self._updates)
         self._updates += 1
         return batch.num_samples
@@ -154,8 +156,8 @@ class ReplayLearner:
         )
         objective = objective_of(parameters, precision.device)
         self._policy = QPolicy(network, precision, support_K=objective.support_K)
-        optimiser = optimiser_of(parameters, network)
-        self._update = QUpdate(network, target, parameters, objective, optimiser, precision)
+        descent = descent_of(parameters, network)
+        self._update = QUpdate(network, target, parameters, objective, descent, precision)
         self._parameters = parameters
         self._replay = self._noise(config, parameters, seen, precision)
         group = config.learner.environments // number_of_groups(config.learner)

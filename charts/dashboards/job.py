@@ -76,7 +76,8 @@ _TIME = Row(
     panels=[
         Stacked(
             title="Learners",
-            help="Much `wait`: more simulators would help. Much `optimise`: the device is the limit.",
+            help="Much `wait` or `idle`: more simulators would help. Much `optimise` or `hold`: the device is the "
+            "limit. In mode Async two threads share the picture.",
             queries=[Query(promql=share(f"{_LEARNER}phase_seconds_total{_JOB}", "phase"), legend="{{phase}}")],
         ),
         Stacked(
@@ -134,6 +135,15 @@ _LEARNING = Row(
             queries=[
                 Query(promql=mean(f"{_LEARNER}policy_lag_updates", _JOB), legend="mean"),
                 Query(promql=quantile(0.99, f"{_LEARNER}policy_lag_updates", _JOB), legend="99 %"),
+            ],
+        ),
+        Panel(
+            title="Mode",
+            help="1 for the mode that runs. With mode Auto, what each made in steps/s when it was last decided.",
+            unit="none",
+            queries=[
+                Query(promql=f"max by (mode) ({_LEARNER}mode{_JOB})", legend="{{mode}}"),
+                Query(promql=f"sum by (mode) ({_LEARNER}mode_steps_per_second{_JOB})", legend="{{mode}}, steps/s"),
             ],
         ),
         Panel(

@@ -6,7 +6,7 @@ from charts.dashboards.promql import mean, summed_rate
 _JOB = "namespace, training_job"
 _LEARNER = "stepstream_learner_"
 _NAME = "{{namespace}}/{{training_job}}"
-_WAITING = _LEARNER + 'phase_seconds_total{phase="wait"}'
+_WAITING = _LEARNER + 'phase_seconds_total{phase=~"wait|idle"}'
 _PHASES = f"{_LEARNER}phase_seconds_total"
 
 _TOTALS = Row(

@@ -3,6 +3,7 @@
     stepstream run JOB        train on this machine          stepstream evaluate RUN   play whole games, greedily
     stepstream validate JOB   say what is wrong with it      stepstream video RUN      watch one
     stepstream render JOB     print its Kubernetes objects   stepstream plot RUN...    draw learning curves
+                                                             stepstream trace RUN      see what every thread does
 
 Exit codes: 0 done; 1 the job failed; 2 the input cannot work, and nothing was started; 130 stopped by Ctrl-C.
 """
@@ -34,8 +35,9 @@ TRAINER_COMMANDS = {
     "evaluate": "play whole games with a run's newest checkpoint and say how well",
     "video": "make a GIF of a run's newest checkpoint at play",
     "plot": "draw the learning curves of one or several runs",
+    "trace": "write what a run's threads did lately as a Chrome trace",
 }
-"""Run by the trainer in a process of its own: they need torch or matplotlib, and the control plane does not."""
+"""Run by the trainer in a process of its own: most need torch or matplotlib, and the control plane does not."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

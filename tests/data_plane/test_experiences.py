@@ -14,9 +14,10 @@ from stepstream_trainer.algorithms.networks import ActorCritic, build_actor_crit
 from stepstream_trainer.algorithms.observations import Vectors
 from stepstream_trainer.algorithms.policy import Policy
 from stepstream_trainer.algorithms.precision import Precision
-from stepstream_trainer.algorithms.q_learning import QUpdate, network_of, objective_of, optimiser_of
+from stepstream_trainer.algorithms.q_learning import QUpdate, descent_of, network_of, objective_of
 from stepstream_trainer.algorithms.q_policy import QPolicy
 from stepstream_trainer.config import DQNParameters
+from stepstream_trainer.learner.acting import Actor
 from stepstream_trainer.learner.episodes import EpisodeTracker
 from stepstream_trainer.learner.experience import Position
 from stepstream_trainer.learner.gathering import Gatherer
@@ -46,6 +47,10 @@ FLOAT32 = Precision(device=CPU, dtype=torch.float32)
 READ = Vectors(size=2)
 
 
+def go_on() -> None:
+    """Nothing stops the gathering."""
+
+
 class Keeper:
     """In an update's place: keeps copies of what it is given."""
 
@@ -53,7 +58,9 @@ class Keeper:
         self.batch: dict[str, torch.Tensor] = {}
 
     def update(self, batch: RolloutBatch, *, progress: float, update_number: int) -> Mapping[str, float]:
-        self.batch = {name: getattr(batch, name).clone() for name in RolloutBatch.__dataclass_fields__}
+        self.batch = {
+            name: getattr(batch, name).clone() for name in RolloutBatch.__dataclass_fields__ if name != "on_policy"
+        }
         return {"learning_rate": 0.0}
 
     def state_dict(self) -> dict[str, Any]:
@@ -67,7 +74,7 @@ def gatherer_of(slots: Slots, episodes: EpisodeTracker) -> Gatherer:
     config = config_of(LEDGER, environments=SLOTS)
     seen = observing(config.environment, slots.spaces.shape, slots.spaces.dtype, 0)
     metrics = LearnerMetrics(new_registry(), frame_skip=1)
-    return Gatherer(config, slots=slots, stack=seen.stack, metrics=metrics, episodes=episodes, pause=lambda: None)
+    return Gatherer(config, slots=slots, stack=seen.stack, metrics=metrics, episodes=episodes)
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +85,12 @@ def rollout() -> tuple[dict[str, torch.Tensor], ActorCritic, EpisodeTracker]:
     with data_plane(config_of(LEDGER, environments=SLOTS, simulators=2), "a", "b") as plane:
         slots = plane.learner.begin()
         memory = Rollout(horizon=HORIZON, num_slots=SLOTS, shape=(2,), dtype=np.dtype(np.float32), device=CPU)
-        experience = RolloutExperience(gatherer_of(slots, episodes), memory, Policy(network, FLOAT32), keeper, seed=5)
-        experience.begin()
+        actor = Actor(Policy(network, FLOAT32))
+        experience = RolloutExperience(gatherer_of(slots, episodes), [memory], actor, keeper, seed=5)
+        experience.begin(go_on)
         for first in (0, HORIZON):
             position = Position(slot_steps=first, steps=first * SLOTS)
-            experience.collect(position)
-            list(experience.learn(position, 0.0))
+            list(experience.learn(experience.collect(position, go_on), position, 0.0))
     return keeper.batch, network, episodes
 
 
@@ -136,13 +143,13 @@ def replay_experience(slots: Slots, stint: Stint, replay: Replay) -> ReplayExper
     episodes = EpisodeTracker(SLOTS, window=10)
     parameters, gatherer = DQNParameters(), gatherer_of(slots, episodes)
     network, target = (network_of(parameters, READ, 2, seed=seed, precision=FLOAT32) for seed in (1, 2))
-    objective, optimiser = objective_of(parameters, CPU), optimiser_of(parameters, network)
+    objective, descent = objective_of(parameters, CPU), descent_of(parameters, network)
     parts = ReplayParts(
         gatherer=gatherer,
-        stint=stint,
+        stints=[stint],
         replay=replay,
-        policy=QPolicy(network, FLOAT32, support_K=None),
-        update=QUpdate(network, target, parameters, objective, optimiser, FLOAT32),
+        actor=Actor(QPolicy(network, FLOAT32, support_K=None)),
+        update=QUpdate(network, target, parameters, objective, descent, FLOAT32),
         metrics=LearnerMetrics(new_registry(), frame_skip=1),
         files=None,
     )
@@ -158,8 +165,8 @@ def test_a_stint_hands_the_replay_each_step_with_its_own_outcome() -> None:
         slots = plane.learner.begin()
         stint = Stint(slots, shape=(2,), dtype=np.dtype(np.float32), device=CPU)
         experience = replay_experience(slots, stint, new_replay())
-        experience.begin()
-        experience.collect(Position())
+        experience.begin(go_on)
+        experience.collect(Position(), go_on)
         made = [(stint.observation[t].copy(), stint.outcomes(t)) for t in range(stint.slot_steps)]
     for seen, outcome in made:
         ends = seen[:, 0] == LENGTH - 1
@@ -180,7 +187,7 @@ def test_a_step_whose_outcome_was_lost_with_its_simulator_is_never_sampled() -> 
         slots = plane.learner.begin()
         stint = Stint(slots, shape=(2,), dtype=np.dtype(np.float32), device=CPU)
         experience = replay_experience(slots, stint, replay)
-        experience.begin()
+        experience.begin(go_on)
         iterate(experience, first=0)
         plane.simulators.kill("a")
         plane.simulators.start("b")
@@ -200,6 +207,6 @@ def test_a_step_whose_outcome_was_lost_with_its_simulator_is_never_sampled() -> 
 def iterate(experience: ReplayExperience, *, first: int) -> None:
     """One iteration, `first` steps of every slot into the job."""
     position = Position(slot_steps=first, steps=first * SLOTS)
-    experience.collect(position)
+    gathered = experience.collect(position, go_on)
     done = Position(slot_steps=first + experience.slot_steps, steps=(first + experience.slot_steps) * SLOTS)
-    assert list(experience.learn(done, 0.0)) == []
+    assert list(experience.learn(gathered, done, 0.0)) == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import torch
 
@@ -30,9 +30,11 @@ def random_batch(
         truncated_TB=torch.rand(step, generator=generator) < ends,
         final_value_TB=torch.randn(step, generator=generator),
         next_value_B=torch.randn(slots, generator=generator),
+        on_policy=True,
     )
 
 
 def moved(batch: RolloutBatch, device: torch.device) -> RolloutBatch:
     """The same rollout on another device."""
-    return RolloutBatch(**{field.name: getattr(batch, field.name).to(device) for field in fields(batch)})
+    tensors = {field.name: getattr(batch, field.name) for field in fields(batch) if field.name != "on_policy"}
+    return replace(batch, **{name: tensor.to(device) for name, tensor in tensors.items()})

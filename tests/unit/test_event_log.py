@@ -16,7 +16,7 @@ from tests.support.full_disk import files_limited_to
 
 
 def snapshot(steps: int, **phases: float) -> dict[str, Any]:
-    status = LearnerStatus(Identity(job="j", attempt=1, rank=0, mode="Sync", frame_skip=4), total_steps=100)
+    status = LearnerStatus(Identity(job="j", attempt=1, rank=0, frame_skip=4), total_steps=100)
     seconds = {LoopPhase(name): value for name, value in phases.items()}
     status.advance(Progress(steps=steps, episode_return=1.5, phase_seconds=seconds))
     return status.snapshot()

@@ -41,7 +41,6 @@ def gatherer_of(slots: Slots, environment: dict[str, Any], episodes: EpisodeTrac
         stack=NoStack(FRAME.shape),
         metrics=LearnerMetrics(new_registry(), frame_skip=1),
         episodes=episodes or EpisodeTracker(slots.num_slots, window=10),
-        pause=lambda: None,
     )
 
 
@@ -50,7 +49,8 @@ def outcomes_of(gatherer: Gatherer, steps: int) -> list[Outcome]:
     seen = []
     for _ in range(steps):
         gatherer.slots.post_actions(0, np.array([2]))
-        outcome = gatherer.receive(0)
+        assert gatherer.slots.wait_group(0, timeout_seconds=1.0)
+        outcome = gatherer.outcome(0)
         seen.append(Outcome(**{name: getattr(outcome, name).copy() for name in Outcome.__dataclass_fields__}))
     return seen
 
@@ -96,6 +96,7 @@ def test_a_group_is_served_while_the_other_steps(two_groups: Gatherer) -> None:
         3,
         act=lambda t, group: calls.append(("act", t, group)),
         receive=lambda t, group: calls.append(("receive", t, group)),
+        pause=lambda: None,
     )
     for group in (0, 1):
         assert [call for call in calls if call[2] == group] == [
@@ -119,7 +120,6 @@ def test_every_step_is_a_moment_to_stop(two_groups: Gatherer) -> None:
         if len(acted) == 4:
             raise Interrupted
 
-    two_groups._pause = pause
     with pytest.raises(Interrupted):
-        two_groups.alternate(9, act=lambda t, _: acted.append(t), receive=lambda *_: None)
+        two_groups.alternate(9, act=lambda t, _: acted.append(t), receive=lambda *_: None, pause=pause)
     assert acted == [0, 0, 1, 1]

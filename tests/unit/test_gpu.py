@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stepstream_trainer.algorithms.a2c import A2CUpdate
 from stepstream_trainer.algorithms.networks import ActorCritic, build_actor_critic
 from stepstream_trainer.algorithms.observations import BlockImages
 from stepstream_trainer.algorithms.policy import Policy
-from stepstream_trainer.algorithms.ppo import PPOUpdate
 from stepstream_trainer.algorithms.precision import Precision
 from stepstream_trainer.config import A2CParameters, PPOParameters
+from stepstream_trainer.learner.optimiser import RolloutUpdate, build_update
 from tests.support.rollout_batches import NUM_ACTIONS, moved, random_batch
 
 pytestmark = pytest.mark.gpu
@@ -28,10 +27,10 @@ def build(precision: Precision) -> ActorCritic:
     return build_actor_critic(BlockImages(rows=21, columns=21, frames=4), NUM_ACTIONS, seed=1, precision=precision)
 
 
-def make(algorithm: str, network: ActorCritic, precision: Precision) -> A2CUpdate | PPOUpdate:
+def make(algorithm: str, network: ActorCritic, precision: Precision) -> RolloutUpdate:
     if algorithm == "A2C":
-        return A2CUpdate(network, A2CParameters(), precision, seed=3)
-    return PPOUpdate(network, PPO, precision, seed=3)
+        return build_update(A2CParameters(), network, precision, seed=3)
+    return build_update(PPO, network, precision, seed=3)
 
 
 @pytest.mark.parametrize("algorithm", ["A2C", "PPO"])

@@ -64,7 +64,7 @@ def make_run(directory: Path, job: TrainingJob) -> RunDirectory:
 
 def learner_answer(*, attempt: int = 1, steps: int = 500, **phases: float) -> dict[str, Any]:
     """What a real learner's /status says."""
-    identity = Identity(job="cart", attempt=attempt, rank=0, mode="Sync", frame_skip=4)
+    identity = Identity(job="cart", attempt=attempt, rank=0, frame_skip=4)
     status = LearnerStatus(identity, total_steps=1000)
     seconds = {LoopPhase(name): value for name, value in phases.items()}
     status.advance(Progress(steps=steps, episode_return=12.5, policy_lag=0.0, phase_seconds=seconds))

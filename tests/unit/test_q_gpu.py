@@ -9,7 +9,7 @@ import torch
 
 from stepstream_trainer.algorithms.observations import BlockImages
 from stepstream_trainer.algorithms.precision import Precision
-from stepstream_trainer.algorithms.q_learning import QUpdate, network_of, objective_of, optimiser_of
+from stepstream_trainer.algorithms.q_learning import QUpdate, descent_of, network_of, objective_of
 from stepstream_trainer.algorithms.q_policy import QPolicy
 from stepstream_trainer.config import DQNParameters, EpsilonRainbowParameters, QLearningParameters
 from tests.support.transitions import Steps, random_observations, random_steps
@@ -33,7 +33,7 @@ def test_updates_on_both_devices_agree_and_acting_follows_them(parameters: QLear
         precision = Precision(device=device, dtype=torch.float32)
         network, target = (network_of(parameters, IMAGES, NUM_ACTIONS, seed=1, precision=precision) for _ in range(2))
         objective = objective_of(parameters, device)
-        update = QUpdate(network, target, parameters, objective, optimiser_of(parameters, network), precision)
+        update = QUpdate(network, target, parameters, objective, descent_of(parameters, network), precision)
         policy = QPolicy(network, precision, support_K=objective.support_K)
         policy.act(observation, torch.zeros(8), torch.zeros(8))  # recorded before the parameters change
         for number in range(3):

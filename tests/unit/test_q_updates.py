@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from stepstream_trainer.algorithms.observations import BlockImages, Categories, Images, ObservationSpec, Vectors
 from stepstream_trainer.algorithms.precision import Precision
-from stepstream_trainer.algorithms.q_learning import QUpdate, network_of, objective_of, optimiser_of
+from stepstream_trainer.algorithms.q_learning import QUpdate, descent_of, network_of, objective_of
 from stepstream_trainer.algorithms.q_networks import QNetwork, build_q_network
 from stepstream_trainer.algorithms.q_policy import QPolicy
 from stepstream_trainer.algorithms.q_targets import projected, support
@@ -45,7 +45,7 @@ def build(parameters: QLearningParameters, spec: ObservationSpec = VECTORS) -> t
     """A network, a target network that has fallen behind it, and the rule that trains them."""
     network, target = (network_of(parameters, spec, NUM_ACTIONS, seed=7, precision=FLOAT32) for _ in range(2))
     objective = objective_of(parameters, FLOAT32.device)
-    update = QUpdate(network, target, parameters, objective, optimiser_of(parameters, network), FLOAT32)
+    update = QUpdate(network, target, parameters, objective, descent_of(parameters, network), FLOAT32)
     with torch.no_grad():
         for one, seed in ((network, 1), (target, 2)):
             noise = torch.randn(one.flat.values.shape, generator=torch.Generator().manual_seed(seed))

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from stepstream_trainer.algorithms.q_learning import QUpdate, Update
 from stepstream_trainer.algorithms.q_policy import QPolicy
 from stepstream_trainer.config import DQNParameters
+from stepstream_trainer.learner.acting import Actor
 from stepstream_trainer.learner.experience import Position
-from stepstream_trainer.learner.gathering import Gatherer, Outcome, Turn
+from stepstream_trainer.learner.gathering import Gatherer, Outcome, Pause, Turn
 from stepstream_trainer.learner.metrics import LearnerMetrics
 from stepstream_trainer.learner.replay_experience import ReplayExperience, ReplayParts
 from stepstream_trainer.learner.slots import Slots
@@ -47,10 +48,10 @@ class Endless:
     def __init__(self) -> None:
         self.slots = Slots(SPACES, num_slots=SLOTS, groups=1, deterministic=True)
 
-    def first_observations(self, out: Array) -> None:
+    def first_observations(self, out: Array, pause: Pause) -> None:
         out[:] = self.slots.observation
 
-    def alternate(self, steps: int, *, act: Turn, receive: Turn) -> None:
+    def alternate(self, steps: int, *, act: Turn, receive: Turn, pause: Pause) -> None:
         for t in range(steps):
             act(t, 0)
             receive(t + 1, 0)
@@ -58,7 +59,10 @@ class Endless:
     def answer(self, group: int, action_n: NDArray[np.int64], started: float) -> None:
         self.slots.observation += np.float32(1)
 
-    def receive(self, group: int) -> Outcome:
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def outcome(self, group: int) -> Outcome:
         never = np.zeros(SLOTS, np.bool_)
         reward = np.ones(SLOTS, np.float32)
         return Outcome(reward_n=reward, terminated_n=never, truncated_n=never, ended_n=never, cut_n=never)
@@ -112,22 +116,22 @@ def iterate(until: Callable[[Position], bool]) -> tuple[Seen, Position, list[int
     replay.seen = seen
     parts = ReplayParts(
         gatherer=cast("Gatherer", gatherer),
-        stint=Stint(gatherer.slots, shape=(2,), dtype=np.dtype(np.float32), device=CPU),
+        stints=[Stint(gatherer.slots, shape=(2,), dtype=np.dtype(np.float32), device=CPU)],
         replay=replay,
-        policy=cast("QPolicy", Policy(seen)),
+        actor=Actor(cast("QPolicy", Policy(seen))),
         update=cast("QUpdate", Updates(seen)),
         metrics=LearnerMetrics(new_registry(), frame_skip=1),
         files=None,
     )
     experience = ReplayExperience(parts, PARAMETERS, seed=3, num_slots=SLOTS)
-    experience.begin()
+    experience.begin(pause=lambda: None)
     position, updates, copies = Position(), list[int](), list[int]()
     while not until(position):
         before = seen.done.count("copy")
-        experience.collect(position)
+        gathered = experience.collect(position, pause=lambda: None)
         position.slot_steps += experience.slot_steps
         position.steps += experience.slot_steps * SLOTS
-        learning: Any = experience.learn(position, position.steps / TOTAL_STEPS)
+        learning: Any = experience.learn(gathered, position, position.steps / TOTAL_STEPS)
         for _ in learning:
             position.updates += 1
         updates.append(position.updates)

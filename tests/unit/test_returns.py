@@ -78,11 +78,11 @@ def test_n_step_returns_are_the_papers_sum(batch: RolloutBatch, discount: float)
     assert_close(n_step_returns(batch, discount=discount), expected)
 
 
-@given(batch=batches, discount=fractions, seed=st.integers(0, 1000), max_c=st.floats(0.1, 2))
-def test_vtrace_is_the_papers_sum(batch: RolloutBatch, discount: float, seed: int, max_c: float) -> None:
+@given(batch=batches, discount=fractions, seed=st.integers(0, 1000), max_c=st.floats(0.1, 2), decay=fractions)
+def test_vtrace_is_the_papers_sum(batch: RolloutBatch, discount: float, seed: int, max_c: float, decay: float) -> None:
     log_ratio = torch.randn(batch.reward_TB.shape, generator=torch.Generator().manual_seed(seed))
     ratio = np.exp(numpy_of(log_ratio))
-    rho, c = np.minimum(ratio, 1.0), np.minimum(ratio, max_c)
+    rho, c = np.minimum(ratio, 1.0), decay * np.minimum(ratio, max_c)
     reward, value = numpy_of(batch.reward_TB), numpy_of(batch.value_TB)
     target, advantage = np.zeros_like(reward), np.zeros_like(reward)
     for b in range(reward.shape[1]):
@@ -95,7 +95,7 @@ def test_vtrace_is_the_papers_sum(batch: RolloutBatch, discount: float, seed: in
             correction = delta + discount * c[t, b] * correction
             target[t, b] = value[t, b] + correction
 
-    actual_target, actual_advantage = vtrace(batch, log_ratio, discount=discount, max_c=max_c)
+    actual_target, actual_advantage = vtrace(batch, log_ratio, discount=discount, trace_decay=decay, max_c=max_c)
     assert_close(actual_target, target)
     assert_close(actual_advantage, advantage)
 

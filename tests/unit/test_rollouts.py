@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from stepstream_trainer.algorithms.batch import RolloutBatch
 from stepstream_trainer.algorithms.policy import Policy
+from stepstream_trainer.learner.acting import Actor
 from stepstream_trainer.learner.episodes import EpisodeTracker
 from stepstream_trainer.learner.experience import Position
 from stepstream_trainer.learner.frames import ChannelStack
@@ -59,7 +60,9 @@ class Keeper:
         self.batches: list[dict[str, torch.Tensor]] = []
 
     def update(self, batch: RolloutBatch, *, progress: float, update_number: int) -> dict[str, float]:
-        self.batches.append({name: getattr(batch, name).clone() for name in RolloutBatch.__dataclass_fields__})
+        self.batches.append(
+            {name: getattr(batch, name).clone() for name in RolloutBatch.__dataclass_fields__ if name != "on_policy"}
+        )
         return {"learning_rate": 0.0}
 
     def state_dict(self) -> dict[str, Any]:
@@ -77,18 +80,17 @@ def gathered(slots: PlayedSlots) -> list[dict[str, torch.Tensor]]:
         stack=ChannelStack(FRAME.shape, DEPTH),
         metrics=LearnerMetrics(new_registry(), frame_skip=1),
         episodes=EpisodeTracker(SLOTS, window=10),
-        pause=lambda: None,
     )
     rollout = Rollout(
         horizon=HORIZON, num_slots=SLOTS, shape=(1, 1, DEPTH), dtype=FRAME.dtype, device=torch.device("cpu")
     )
     keeper = Keeper()
-    experience = RolloutExperience(gatherer, rollout, Legible(), keeper, seed=SEED)
-    experience.begin()
+    experience = RolloutExperience(gatherer, [rollout], Actor(Legible()), keeper, seed=SEED)
+    experience.begin(pause=lambda: None)
     for number in range(ROLLOUTS):
         position = Position(slot_steps=number * HORIZON)
-        experience.collect(position)
-        list(experience.learn(position, 0.0))
+        rows = experience.collect(position, pause=lambda: None)
+        list(experience.learn(rows, position, 0.0))
     return keeper.batches
 
 

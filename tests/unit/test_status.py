@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from stepstream_trainer.config import Mode
 from stepstream_trainer.learner.metrics import LoopPhase, ReplayStands
+from stepstream_trainer.learner.modes import Decision
 from stepstream_trainer.learner.status import STALLED_SECONDS, Identity, LearnerStatus, Phase, Progress
 
 
@@ -20,7 +22,7 @@ class Clock:
 
 
 def make_status(clock: Clock, total_steps: int = 1000) -> LearnerStatus:
-    identity = Identity(job="pong", attempt=2, rank=0, mode="Sync", frame_skip=4)
+    identity = Identity(job="pong", attempt=2, rank=0, frame_skip=4)
     return LearnerStatus(identity, total_steps=total_steps, clock=clock, unix_time=lambda: 1_700_000_000.0 + clock.now)
 
 
@@ -138,12 +140,13 @@ def test_a_finished_learner_stays_healthy() -> None:
 
 def test_the_snapshot_is_json_with_every_field_of_the_contract() -> None:
     expected = (
-        "job attempt rank phase message mode steps frames updates stepsPerSecond episodes episodeReturn episodeLength "
-        "policyLag percent estimatedRemainingSeconds phaseSeconds slots simulators waiting checkpoint lastUpdateTime"
+        "job attempt rank phase message mode modeDecision steps frames updates stepsPerSecond episodes episodeReturn "
+        "episodeLength policyLag percent estimatedRemainingSeconds phaseSeconds slots simulators waiting checkpoint "
+        "lastUpdateTime"
     )
     snapshot = json.loads(json.dumps(make_status(Clock()).snapshot()))
     assert set(expected.split()) <= snapshot.keys()
-    assert set(snapshot["phaseSeconds"]) == {"wait", "inference", "optimise", "checkpoint", "other"}
+    assert set(snapshot["phaseSeconds"]) == {phase.value for phase in LoopPhase}
 
 
 def replay(**changes: float) -> ReplayStands:
@@ -184,3 +187,42 @@ def test_a_learner_that_waits_for_its_first_simulator_is_healthy_for_as_long_as_
         status.alive()
     clock.now += STALLED_SECONDS + 1
     assert status.healthy() is not None
+
+
+def test_the_mode_is_what_the_learner_runs_in_and_calibrating_is_a_phase_of_its_own() -> None:
+    status = make_status(Clock())
+    status.runs_in(Mode.Async, calibrating=True)
+    assert (status.snapshot()["mode"], status.snapshot()["phase"]) == ("Async", "Calibrating")
+    status.runs_in(Mode.Async, calibrating=False)
+    assert (status.snapshot()["mode"], status.snapshot()["phase"]) == ("Async", "Running")
+
+
+def test_in_async_mode_two_threads_may_wait() -> None:
+    clock = Clock()
+    status = make_status(clock)
+    status.runs_in(Mode.Async, calibrating=False)
+    for seconds in (0.0, 10.0):
+        clock.now = seconds
+        status.advance(Progress(phase_seconds={LoopPhase.WAIT: seconds, LoopPhase.IDLE: 0.5 * seconds}))
+    assert status.snapshot()["waiting"]["learnerFraction"] == pytest.approx(0.75)
+
+
+def test_why_auto_became_what_it_is_stands_in_the_status() -> None:
+    status = make_status(Clock())
+    assert status.snapshot()["modeDecision"] is None
+    status.decided(
+        Decision(
+            selected=Mode.Async,
+            sync_steps_per_second=100.0,
+            async_steps_per_second=150.0,
+            policy_lag=0.9,
+            reason="faster by 50%",
+        )
+    )
+    assert status.snapshot()["modeDecision"] == {
+        "selected": "Async",
+        "syncStepsPerSecond": 100.0,
+        "asyncStepsPerSecond": 150.0,
+        "policyLag": 0.9,
+        "reason": "faster by 50%",
+    }

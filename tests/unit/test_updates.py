@@ -14,17 +14,16 @@ import pytest
 import torch
 from torch import nn
 
-from stepstream_trainer.algorithms.a2c import A2CUpdate
 from stepstream_trainer.algorithms.batch import RolloutBatch
 from stepstream_trainer.algorithms.flat import FlatParameters
 from stepstream_trainer.algorithms.networks import ActorCritic, build_actor_critic
 from stepstream_trainer.algorithms.observations import BlockImages, ObservationSpec, Vectors
 from stepstream_trainer.algorithms.permutations import minibatches
-from stepstream_trainer.algorithms.ppo import PPOUpdate
 from stepstream_trainer.algorithms.precision import Precision
-from stepstream_trainer.algorithms.returns import gae
+from stepstream_trainer.algorithms.returns import gae, vtrace
 from stepstream_trainer.algorithms.rmsprop import RMSProp
 from stepstream_trainer.config import A2CParameters, PPOParameters
+from stepstream_trainer.learner.optimiser import RolloutUpdate, build_update
 from tests.support.rollout_batches import NUM_ACTIONS, random_batch
 
 FLOAT32 = Precision(device=torch.device("cpu"), dtype=torch.float32)
@@ -32,15 +31,15 @@ BFLOAT16 = Precision(device=torch.device("cpu"), dtype=torch.bfloat16)
 IMAGES = BlockImages(rows=21, columns=21, frames=4)
 PPO = PPOParameters(minibatch_size=8, epochs=2)
 
-Build = Callable[[ActorCritic], A2CUpdate | PPOUpdate]
+Build = Callable[[ActorCritic], RolloutUpdate]
 
 
-def a2c(network: ActorCritic) -> A2CUpdate:
-    return A2CUpdate(network, A2CParameters(), FLOAT32, seed=3)
+def a2c(network: ActorCritic) -> RolloutUpdate:
+    return build_update(A2CParameters(), network, FLOAT32, seed=3)
 
 
-def ppo(network: ActorCritic) -> PPOUpdate:
-    return PPOUpdate(network, PPO, FLOAT32, seed=3)
+def ppo(network: ActorCritic) -> RolloutUpdate:
+    return build_update(PPO, network, FLOAT32, seed=3)
 
 
 def build(spec: ObservationSpec = Vectors(size=5), precision: Precision = FLOAT32) -> ActorCritic:  # noqa: B008
@@ -65,7 +64,7 @@ def test_a2c_steps_as_the_papers_formulas_say() -> None:
     norm = np.sqrt(sum(float((g**2).sum()) for g in gradients))
     before = [parameter.detach().clone() for parameter in network.parameters()]
 
-    figures = A2CUpdate(network, parameters, FLOAT32, seed=0).update(batch, progress=0.0, update_number=0)
+    figures = build_update(parameters, network, FLOAT32, seed=0).update(batch, progress=0.0, update_number=0)
 
     assert figures["gradient_norm"] == pytest.approx(norm, rel=1e-4)
     for old, gradient, new in zip(before, gradients, network.parameters(), strict=True):
@@ -73,6 +72,55 @@ def test_a2c_steps_as_the_papers_formulas_say() -> None:
         mean_square = (1 - parameters.rms_rho) * clipped**2
         step = parameters.learning_rate * clipped / np.sqrt(mean_square + parameters.rms_epsilon)
         np.testing.assert_allclose(new.detach(), old.numpy() - step, rtol=1e-4, atol=2e-6)
+
+
+def expected_corrected_loss(network: nn.Module, batch: RolloutBatch, parameters: A2CParameters) -> torch.Tensor:
+    """Espeholt et al. 2018, section 4.2: V-trace by what the network holds now, of what another policy did."""
+    logits, value = network(batch.observation_N)
+    policy = torch.distributions.Categorical(logits=logits)
+    log_prob = policy.log_prob(batch.action_TB.flatten())
+    shape = batch.action_TB.shape
+    target, advantage = vtrace(
+        replace(batch, value_TB=value.detach().view(shape)),
+        log_prob.detach().view(shape) - batch.log_prob_TB,
+        discount=parameters.discount,
+        trace_decay=parameters.gae_lambda,
+    )
+    policy_loss = -(log_prob * advantage.flatten()).mean()
+    value_loss = ((target.flatten() - value) ** 2).mean()
+    entropy = policy.entropy().mean()
+    return policy_loss + parameters.value_coefficient * value_loss - parameters.entropy_coefficient * entropy
+
+
+@pytest.mark.parametrize("gae_lambda", [1.0, 0.8])
+def test_a2c_weighs_what_another_policy_did_by_vtrace(gae_lambda: float) -> None:
+    network, parameters = build(), A2CParameters(gae_lambda=gae_lambda)
+    batch = replace(random_batch(), on_policy=False)
+    loss = expected_corrected_loss(network, batch, parameters)
+    gradients = torch.autograd.grad(loss, list(network.parameters()))
+    norm = np.sqrt(sum(float((g**2).sum()) for g in gradients))
+
+    figures = build_update(parameters, network, FLOAT32, seed=0).update(batch, progress=0.0, update_number=0)
+
+    assert figures["gradient_norm"] == pytest.approx(norm, rel=1e-4)
+    for gradient, parameter in zip(gradients, network.parameters(), strict=True):
+        assert parameter.grad is not None
+        clipped = gradient.numpy() * min(1.0, parameters.max_grad_norm / norm)
+        np.testing.assert_allclose(parameter.grad, clipped, rtol=1e-4, atol=1e-6)
+
+
+def test_where_the_policy_that_acted_is_the_one_that_learns_the_correction_changes_nothing() -> None:
+    plain, corrected, batch = build(), build(), random_batch()
+    with torch.no_grad():
+        logits, value = plain(batch.observation_N)
+    log_prob = torch.distributions.Categorical(logits=logits).log_prob(batch.action_TB.flatten())
+    shape = batch.action_TB.shape
+    batch = replace(batch, log_prob_TB=log_prob.view(shape), value_TB=value.view(shape))
+
+    a2c(plain).update(batch, progress=0.0, update_number=0)
+    a2c(corrected).update(replace(batch, on_policy=False), progress=0.0, update_number=0)
+
+    torch.testing.assert_close(corrected.flat.gradients, plain.flat.gradients, rtol=1e-4, atol=1e-6)
 
 
 def test_rmsprop_follows_its_formula_over_many_steps() -> None:
@@ -176,14 +224,16 @@ def test_annealing_to_the_end_leaves_the_parameters_alone() -> None:
     network = build()
     before = network.flat.values.clone()
 
-    PPOUpdate(network, replace(PPO, anneal=True), FLOAT32, seed=0).update(random_batch(), progress=1.0, update_number=0)
+    build_update(replace(PPO, anneal=True), network, FLOAT32, seed=0).update(
+        random_batch(), progress=1.0, update_number=0
+    )
 
     assert torch.equal(network.flat.values, before)
 
 
 @pytest.mark.parametrize(("target_kl", "factor"), [(1e-9, 1 / 1.5**2), (1e9, 1.5**2), (0.0, 1.0)])
 def test_the_learning_rate_follows_the_policys_change_once_an_epoch(target_kl: float, factor: float) -> None:
-    update = PPOUpdate(build(), replace(PPO, target_kl=target_kl, epochs=2), FLOAT32, seed=0)
+    update = build_update(replace(PPO, target_kl=target_kl, epochs=2), build(), FLOAT32, seed=0)
 
     figures = update.update(random_batch(), progress=0.0, update_number=0)
 
@@ -193,7 +243,7 @@ def test_the_learning_rate_follows_the_policys_change_once_an_epoch(target_kl: f
 def test_annealing_narrows_the_clip_range() -> None:
     fractions = []
     for progress in (0.0, 0.9):
-        update = PPOUpdate(build(), replace(PPO, anneal=True, clip_range=0.8), FLOAT32, seed=0)
+        update = build_update(replace(PPO, anneal=True, clip_range=0.8), build(), FLOAT32, seed=0)
         fractions.append(update.update(random_batch(), progress=progress, update_number=0)["clip_fraction"])
 
     assert fractions[0] < fractions[1]
@@ -203,7 +253,7 @@ def test_minibatches_larger_than_the_rollout_learn_from_all_of_it_once_an_epoch(
     whole, larger = build(), build()
     batch = random_batch()
     for network, size in ((whole, batch.num_samples), (larger, 10_000)):
-        PPOUpdate(network, replace(PPO, minibatch_size=size), FLOAT32, seed=0).update(
+        build_update(replace(PPO, minibatch_size=size), network, FLOAT32, seed=0).update(
             batch, progress=0.0, update_number=0
         )
 

@@ -4,13 +4,12 @@ import pytest
 import torch
 
 from stepstream_trainer import config
-from stepstream_trainer.algorithms.a2c import A2CUpdate
 from stepstream_trainer.algorithms.batch import RolloutBatch
 from stepstream_trainer.algorithms.networks import ActorCritic, build_actor_critic
 from stepstream_trainer.algorithms.observations import BlockImages
 from stepstream_trainer.algorithms.policy import Policy
-from stepstream_trainer.algorithms.ppo import PPOUpdate
 from stepstream_trainer.algorithms.precision import Precision, choose_precision
+from stepstream_trainer.learner.optimiser import build_update
 
 SPEC = BlockImages(rows=21, columns=21, frames=4)
 
@@ -32,6 +31,7 @@ def batch() -> RolloutBatch:
         truncated_TB=no,
         final_value_TB=zeros,
         next_value_B=torch.zeros(8),
+        on_policy=True,
     )
 
 
@@ -41,11 +41,11 @@ def test_the_policy_acts_with_the_parameters_of_the_newest_update(algorithm: str
     trained, observation = network(precision), batch().observation_N
     Policy(trained, precision).value(observation)  # weights were derived before the update
     if algorithm == "PPO":
-        PPOUpdate(trained, config.PPOParameters(epochs=2, minibatch_size=16), precision, seed=3).update(
+        build_update(config.PPOParameters(epochs=2, minibatch_size=16), trained, precision, seed=3).update(
             batch(), progress=0.0, update_number=0
         )
     else:
-        A2CUpdate(trained, config.A2CParameters(), precision, seed=3).update(batch(), progress=0.0, update_number=0)
+        build_update(config.A2CParameters(), trained, precision, seed=3).update(batch(), progress=0.0, update_number=0)
     fresh = network(precision)
     fresh.load_state_dict(trained.state_dict())
     expected, acted = (Policy(one, precision).value(observation) for one in (fresh, trained))

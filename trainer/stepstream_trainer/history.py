@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 METRICS_FILE = "metrics.jsonl"
+TRACE_DIRECTORY = "trace"
+"""Where each learner leaves what its threads did lately."""
 
 
 def read_history(path: Path) -> Iterator[dict[str, Any]]:

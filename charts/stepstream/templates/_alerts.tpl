@@ -17,7 +17,7 @@ annotations:
   rules:
     - alert: StepstreamLearnerStarved
       expr: |
-        sum by (namespace, training_job, pod) (rate(stepstream_learner_phase_seconds_total{phase="wait"}[5m]))
+        sum by (namespace, training_job, pod) (rate(stepstream_learner_phase_seconds_total{phase=~"wait|idle"}[5m]))
           / sum by (namespace, training_job, pod) (rate(stepstream_learner_phase_seconds_total[5m]))
           > {{ $rule.learnerWaitFraction }}
       for: 15m

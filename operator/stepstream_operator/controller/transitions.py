@@ -29,6 +29,10 @@ def happenings(before: JobStatus, after: JobStatus) -> Iterator[Happening]:
     if _became(before, after, ConditionType.Ready):
         note = f"{after.learners.summary} learners are ready"
         yield Happening(reason="LearnersReady", note=note, occasion=_since(after, ConditionType.Ready))
+    decision = after.mode_decision
+    if decision is not None and decision != before.mode_decision:
+        note = f"{decision.selected.value}: {decision.reason}"
+        yield Happening(reason="ModeDecided", note=note, occasion=occasion)
     if _became(before, after, ConditionType.Degraded):
         since = _since(after, ConditionType.Degraded)
         yield Happening(reason="Degraded", note=after.message, warning=True, occasion=since)

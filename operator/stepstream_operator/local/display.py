@@ -16,14 +16,28 @@ from rich.text import Text
 from stepstream_operator.local.figures import Figures, sparkline
 
 LINE_SECONDS = 10.0
+SHOWN_FRACTION = 0.005
+ALWAYS_SHOWN = frozenset({"wait", "inference", "optimise"})
 PHASE_NAMES = {
     "wait": "waiting",
     "inference": "inference",
+    "hold": "holding",
+    "idle": "idle",
+    "learners": "learners",
     "optimise": "optimise",
     "checkpoint": "checkpoint",
     "other": "other",
 }
-PHASE_COLOURS = {"wait": "yellow", "inference": "cyan", "optimise": "green", "checkpoint": "magenta", "other": "white"}
+PHASE_COLOURS = {
+    "wait": "yellow",
+    "inference": "cyan",
+    "hold": "blue",
+    "idle": "red",
+    "learners": "bright_blue",
+    "optimise": "green",
+    "checkpoint": "magenta",
+    "other": "white",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,7 +165,8 @@ def line(view: RunView) -> str:
 def panel(view: RunView) -> RenderableType:
     """The run on some ten lines of a terminal."""
     body = Group(*_rows(view))
-    title = f"[bold]{view.title}[/] · {view.directory} · attempt {view.attempt} · {view.phase}"
+    mode = f" · {view.figures.mode}" if view.figures else ""
+    title = f"[bold]{view.title}[/] · {view.directory} · attempt {view.attempt} · {view.phase}{mode}"
     return Panel(body, title=title, title_align="left", subtitle=duration(view.elapsed_seconds), subtitle_align="right")
 
 
@@ -200,15 +215,15 @@ def _time(fractions: Mapping[str, float]) -> RenderableType:
     """Where the loop's time goes: a bar for each phase that takes any."""
     table = Table.grid(padding=(0, 1))
     for phase, fraction in fractions.items():
-        if fraction >= 0.005:
+        if fraction >= SHOWN_FRACTION:
             bar = Bar(1.0, 0.0, fraction, width=24, color=PHASE_COLOURS[phase])
             table.add_row(Text(f"{PHASE_NAMES[phase]:<11}", style="dim"), bar, f"{fraction:.0%}")
     return table
 
 
 def _main_fractions(view: RunView) -> Iterator[tuple[str, float]]:
-    for phase in ("wait", "inference", "optimise"):
-        if phase in view.fractions:
+    for phase in ("wait", "inference", "hold", "idle", "optimise"):
+        if view.fractions.get(phase, 0.0) >= SHOWN_FRACTION or phase in ALWAYS_SHOWN & view.fractions.keys():
             yield phase, view.fractions[phase]
 
 

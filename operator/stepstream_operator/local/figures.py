@@ -16,6 +16,7 @@ class Figures:
 
     attempt: int
     phase: str
+    mode: str
     message: str
     steps: int
     total_steps: int
@@ -43,6 +44,7 @@ def parse_figures(status: Mapping[str, Any]) -> Figures:
     written = checkpoint["time"]
     return Figures(
         attempt=status["attempt"],
+        mode=status["mode"],
         phase=status["phase"],
         message=status["message"],
         steps=status["steps"],

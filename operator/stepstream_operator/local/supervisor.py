@@ -210,7 +210,11 @@ class Supervisor:
         self._display.show(self._view(now))
 
     def _take(self, answer: dict[str, Any], now: float) -> None:
-        self._report, self._figures = learner_report(answer), parse_figures(answer)
+        before, self._report = self._report, learner_report(answer)
+        decision = self._report.mode_decision
+        if decision is not None and (before is None or decision != before.mode_decision):
+            self._display.note(f"mode {decision.selected.value}: {decision.reason}")
+        self._figures = parse_figures(answer)
         self._fractions.add(self._figures, now)
         self._returns.add(self._figures.episode_return)
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from stepstream_operator.api import TrainingJob
-from stepstream_operator.api.status_types import MAX_MESSAGE, ConditionType, JobStatus, RoleStatus
+from stepstream_operator.api.status_types import MAX_MESSAGE, ConditionType, JobStatus, ModeDecision, RoleStatus
 from stepstream_operator.children.names import LEARNER, SIMULATOR, role_selector
 from stepstream_operator.status.conditions import Finding, with_findings
 from stepstream_operator.status.lifecycle import Life, Stage, derive_life, life_so_far
@@ -43,6 +43,7 @@ def derive_job_status(job: TrainingJob, observed: Observed, now: datetime) -> Jo
             previous.conditions, derive_findings(job, observed, life), generation=generation, now=now
         ),
         mode=_mode(job, observed),
+        mode_decision=_mode_decision(observed),
         start_time=life.start_time,
         completion_time=timestamp(now) if ended else None,
         last_resume_time=life.last_resume_time,
@@ -91,6 +92,12 @@ def _mode(job: TrainingJob, observed: Observed) -> Mode | None:
     if observed.reports:
         return observed.reports[0].mode
     return observed.previous.mode if job.spec.mode is Mode.Auto else job.spec.mode
+
+
+def _mode_decision(observed: Observed) -> ModeDecision | None:
+    """The latest: an attempt that has not decided yet goes by what an earlier one found."""
+    found = next((report.mode_decision for report in observed.reports if report.mode_decision), None)
+    return found or observed.previous.mode_decision
 
 
 def _learners(job: TrainingJob, observed: Observed, life: Life) -> RoleStatus:

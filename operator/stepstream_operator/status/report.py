@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import MAXYEAR, datetime
 from typing import Any, Final
 
-from stepstream_operator.api.status_types import MAX_MESSAGE
+from stepstream_operator.api.status_types import MAX_MESSAGE, ModeDecision
 from stepstream_operator.status.words import clipped
 from stepstream_trainer.config import Mode
 from stepstream_trainer.config.fields import MAX_STEPS
@@ -32,6 +32,8 @@ class LearnerReport:
     checkpoint_step: int | None = None
     checkpoint_path: str = ""
     checkpoint_time: str | None = None
+    mode_decision: ModeDecision | None = None
+    """Where the job left the mode to its learners, once they have decided."""
 
 
 def learner_report(answer: Mapping[str, Any]) -> LearnerReport:
@@ -56,6 +58,20 @@ def learner_report(answer: Mapping[str, Any]) -> LearnerReport:
         checkpoint_step=None if step is None else _count(step),
         checkpoint_path=_text(checkpoint["path"]),
         checkpoint_time=_time(checkpoint["time"]),
+        mode_decision=_decision(answer.get("modeDecision")),
+    )
+
+
+def _decision(answer: Mapping[str, Any] | None) -> ModeDecision | None:
+    if answer is None:
+        return None
+    lag = _figure(answer["policyLag"])
+    return ModeDecision(
+        selected=Mode(answer["selected"]),
+        sync_steps_per_second=int(_rate(answer["syncStepsPerSecond"])),
+        async_steps_per_second=int(_rate(answer["asyncStepsPerSecond"])),
+        policy_lag="" if lag is None else f"{lag:.1f}",
+        reason=_text(answer["reason"]),
     )
 
 

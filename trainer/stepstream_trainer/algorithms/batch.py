@@ -33,7 +33,9 @@ class RolloutBatch:
     final_value_TB: torch.Tensor
     """float32: of a truncated episode's last observation; read only where `truncated_TB`."""
     next_value_B: torch.Tensor
-    """float32: of the observations that follow the rollout."""
+    """float32: of the observations that follow the rollout, under the network that learns."""
+    on_policy: bool
+    """Whether the network that acted is the one that learns."""
 
     @property
     def observation_N(self) -> torch.Tensor:

@@ -17,7 +17,7 @@ from stepstream_trainer.config import CategoricalParameters, DQNParameters, QLea
 
 from .adam import Adam
 from .batch import Transitions
-from .clipping import clip_by_global_norm
+from .descent import ClippedDescent, Descent, Optimiser
 from .graphs import Recorded
 from .observations import ObservationSpec
 from .precision import Precision
@@ -27,9 +27,10 @@ from .q_policy import action_values
 from .q_targets import best_actions, expected_values, projected, support, taken, value_targets
 from .rmsprop import RMSProp
 from .schedules import q_learning_rate
+from .together import Together
 
-FIGURES = ("q", "td_error", "gradient_norm", "value")
-"""The loss, the mean size of the temporal difference, the norm before clipping, the mean value of what was done."""
+FIGURES = ("q", "td_error", "value", "gradient_norm")
+"""The loss, the mean size of the temporal difference, the mean value of what was done, the norm before clipping."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,16 +96,6 @@ class DistributionObjective:
         )
 
 
-class Optimiser(Protocol):
-    """Changes a network's flat parameters by its flat gradients."""
-
-    def step(self, learning_rate: float) -> None: ...
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Update:
     """What one update leaves behind."""
@@ -123,17 +114,16 @@ class QUpdate:
         target: QNetwork,
         parameters: QLearningParameters,
         objective: Objective,
-        optimiser: Optimiser,
+        descent: Descent,
         precision: Precision,
     ) -> None:
         """`target` is a network like `network`; it begins as a copy of it."""
         self._network = network
         self._target = target
         self._double = parameters.double
-        self._max_grad_norm = parameters.max_grad_norm
         self._learning_rate = q_learning_rate(parameters)
         self._objective = objective
-        self._optimiser = optimiser
+        self._descent = descent
         self._gradients = Recorded(self._write_gradients, precision.device)
         self.copy_to_target()
 
@@ -141,7 +131,7 @@ class QUpdate:
         """One step of the optimiser."""
         self._network.refresh()
         self._target.refresh()
-        figures, priority_N = self._gradients(
+        losses, priority_N = self._gradients(
             batch.observation_N,
             batch.action_N,
             batch.return_N,
@@ -149,8 +139,8 @@ class QUpdate:
             batch.bootstrap_N,
             batch.weight_N,
         )
-        self._optimiser.step(self._learning_rate)
-        values = figures.tolist()  # sync
+        norm = self._descent.step(self._learning_rate)
+        values = torch.cat([losses, norm.view(1)]).tolist()  # sync
         named = {**dict(zip(FIGURES, values, strict=True)), "learning_rate": self._learning_rate}
         return Update(priority_N=priority_N, figures=named)
 
@@ -159,10 +149,10 @@ class QUpdate:
         self._target.flat.values.copy_(self._network.flat.values)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"optimiser": self._optimiser.state_dict(), "target": self._target.state_dict()}
+        return {"optimiser": self._descent.state_dict(), "target": self._target.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._optimiser.load_state_dict(state["optimiser"])
+        self._descent.load_state_dict(state["optimiser"])
         self._target.load_state_dict(state["target"])
 
     def _write_gradients(
@@ -174,15 +164,14 @@ class QUpdate:
         bootstrap_N: torch.Tensor,
         weight_N: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Clipped gradients to the network's flat buffer. Gives FIGURES, and the priorities."""
+        """Gradients to the network's flat buffer. Gives FIGURES but for the last, and the priorities."""
         next_output = self._next_output(next_observation_N)
         self._network.clear_gradients()
         output = taken(self._network(observation_N), action_N)
         judged = self._objective.judge(output, next_output, return_N, bootstrap_N)
         loss = (weight_N * judged.loss_N).mean()
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = clip_by_global_norm(self._network.flat.gradients, self._max_grad_norm)
-        sizes = (judged.td_error_N.abs().mean(), norm, judged.value_N.mean())
+        sizes = (judged.td_error_N.abs().mean(), judged.value_N.mean())
         return torch.stack([loss.detach(), *sizes]), judged.priority_N
 
     @torch.no_grad()
@@ -206,6 +195,15 @@ def optimiser_of(parameters: QLearningParameters, network: QNetwork) -> Optimise
     if isinstance(parameters, DQNParameters):
         return RMSProp(network.flat, rho=parameters.rms_rho, epsilon=parameters.rms_epsilon)
     return Adam(network.flat, epsilon=parameters.adam_epsilon / parameters.batch_size)
+
+
+def descent_of(parameters: QLearningParameters, network: QNetwork, together: Together | None = None) -> ClippedDescent:
+    return ClippedDescent(
+        network.flat,
+        optimiser_of(parameters, network),
+        max_grad_norm=parameters.max_grad_norm,
+        together=together,
+    )
 
 
 def network_of(

@@ -37,16 +37,19 @@ def vtrace(
     log_ratio_TB: torch.Tensor,
     *,
     discount: float,
+    trace_decay: float = 1.0,
     max_rho: float = 1.0,
     max_c: float = 1.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Value targets and policy-gradient advantages [T, B]: Espeholt et al. 2018 (IMPALA), equation 1 and section 4.2.
 
+    `trace_decay` is lambda of its remark 2: 1 where n-step returns are wanted.
+
     `log_ratio_TB` is the learner's log-probability of each action less the actor's; the batch's values are the
     learner's.
     """
     rho_TB = log_ratio_TB.exp().clamp(max=max_rho)
-    c_TB = log_ratio_TB.exp().clamp(max=max_c)
+    c_TB = trace_decay * log_ratio_TB.exp().clamp(max=max_c)
     following_TB, continues_TB = following_value(batch), _continues(batch)
     delta_TB = rho_TB * (batch.reward_TB + discount * following_TB - batch.value_TB)
     correction_TB = _accumulate(delta_TB, discount * c_TB * continues_TB, torch.zeros_like(batch.next_value_B))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,17 +24,22 @@ from stepstream_trainer.learner.gathering import Gatherer
 from stepstream_trainer.learner.groups import number_of_groups
 from stepstream_trainer.learner.identity import OtherJobError, identity_digest
 from stepstream_trainer.learner.ingest import StreamServer
-from stepstream_trainer.learner.loop import LearnerLoop, Outcome, Parts
+from stepstream_trainer.learner.loop import LearnerLoop, Outcome, Parts, state_of_rank
 from stepstream_trainer.learner.metrics import LearnerMetrics
+from stepstream_trainer.learner.modes import Chosen, Fixed, Modes
 from stepstream_trainer.learner.observing import observing
+from stepstream_trainer.learner.ranks import Alone
 from stepstream_trainer.learner.reporting import Reporter
 from stepstream_trainer.learner.slots import Slots
 from stepstream_trainer.learner.status import Identity, LearnerStatus, Phase
 from stepstream_trainer.learner.targets import Targets
+from stepstream_trainer.learner.trace import Trace, TraceFile
 from stepstream_trainer.logs import get_log
 from stepstream_trainer.metrics import new_registry
 
 _log = get_log("learner")
+
+MAX_POLICY_LAG = 16
 
 DEFAULT_WINDOW = 100
 """Episodes that a mean return is taken over where `stopWhen` does not say: the usual window of the field."""
@@ -71,7 +77,8 @@ class Learner:
         self._checkpoints = CheckpointStore(settings.run_directory / "checkpoints", config.checkpoint.retain)
         self._resumed = find_checkpoint(self._checkpoints, config)
         registry = new_registry()
-        self._metrics = LearnerMetrics(registry, frame_skip=config.environment.frame_skip)
+        self._trace = Trace()
+        self._metrics = LearnerMetrics(registry, frame_skip=config.environment.frame_skip, trace=self._trace)
         self._status = _status(settings, config)
         self._server = StreamServer(
             config,
@@ -135,9 +142,7 @@ class Learner:
         window = config.stop_when.episodes if config.stop_when else DEFAULT_WINDOW
         episodes = EpisodeTracker(config.learner.environments, window)
         reporter = self._reporter(episodes)
-        gatherer = Gatherer(
-            config, slots=slots, stack=seen.stack, metrics=self._metrics, episodes=episodes, pause=reporter.pause
-        )
+        gatherer = Gatherer(config, slots=slots, stack=seen.stack, metrics=self._metrics, episodes=episodes)
         learning = build_learning(
             Ground(
                 config=config,
@@ -152,7 +157,6 @@ class Learner:
         evaluations = Evaluations(settings.run_directory, config.evaluation, reporter.evaluated)
         self._closing.callback(evaluations.close)
         parts = Parts(
-            slots=slots,
             experience=learning.experience,
             network=learning.network,
             episodes=episodes,
@@ -161,19 +165,31 @@ class Learner:
             reporter=reporter,
             checkpoints=self._checkpoints,
             evaluations=evaluations,
+            modes=self._modes(reporter),
+            ranks=Alone(),
         )
         loop = LearnerLoop(
             parts,
+            num_slots=slots.num_slots,
             attempt=settings.attempt,
             identity=identity_digest(config),
             checkpoint_interval_seconds=config.checkpoint.interval_seconds,
         )
         self._checkpoints.go_on_from(None if self._resumed is None else self._resumed[0].step)
         if self._resumed is not None:
-            loop.resume(*self._resumed)
+            manifest, state = self._resumed
+            loop.resume(state_of_rank(state, 0))
+            reporter.resumed(manifest, self._checkpoints.manifest_path(manifest.step))
+        reporter.tell()
         self._metrics.watch_rows(slots.rows_ready)
         self._describe(precision)
         return loop, reporter
+
+    def _modes(self, reporter: Reporter) -> Modes:
+        config = self._config
+        if config.mode is not Mode.Auto:
+            return Fixed(config.mode)
+        return Chosen(max_policy_lag=MAX_POLICY_LAG, told=reporter.decided, clock=time.monotonic)
 
     def _changed(self, config: TrainerConfig) -> None:
         """The job was edited."""
@@ -191,7 +207,8 @@ class Learner:
             episodes=episodes,
             num_slots=self._config.learner.environments,
             service=self._server.service,
-            stop=self._stop,
+            trace=TraceFile(self._trace, self._settings.run_directory, rank=self._settings.rank),
+            stop=self._stop.is_set,
         )
 
     def _describe(self, precision: Precision) -> None:
@@ -199,7 +216,7 @@ class Learner:
         self._metrics.describe(
             job=config.job,
             algorithm=config.algorithm.name.value,
-            mode=Mode.Sync.value,
+            mode=config.mode.value,
             device=str(precision.device),
             precision=str(precision.dtype).removeprefix("torch."),
         )
@@ -207,8 +224,6 @@ class Learner:
 
 def refuse_unsupported(config: TrainerConfig) -> None:
     """Raises UnsupportedJobError with the first thing this version cannot do."""
-    if config.mode is Mode.Async:
-        raise UnsupportedJobError("spec.mode: Async is not trained by this version; use Sync or Auto")
     if config.learner.replicas != 1:
         raise UnsupportedJobError(
             f"spec.learners.replicas: this version trains with 1 learner, got {config.learner.replicas}"
@@ -250,7 +265,7 @@ def _status(settings: Settings, config: TrainerConfig) -> LearnerStatus:
         job=config.job,
         attempt=settings.attempt,
         rank=settings.rank,
-        mode=Mode.Sync.value,
         frame_skip=config.environment.frame_skip,
     )
-    return LearnerStatus(identity, total_steps=config.total_steps)
+    mode = Mode.Sync if config.mode is Mode.Auto else config.mode
+    return LearnerStatus(identity, total_steps=config.total_steps, mode=mode)

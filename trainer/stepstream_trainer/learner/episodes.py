@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,15 @@ from stepstream_trainer.learner.recent_episodes import RecentEpisodes
 
 
 class EpisodeTracker:
-    """Sums each slot's unclipped rewards until its episode ends. Loop thread only.
+    """Sums each slot's unclipped rewards until its episode ends. For who collects; any thread reads what is public.
 
-    `window` is the number of most recent episodes that a mean return is taken over.
+    `window` is the number of most recent episodes that a mean return is taken over. A learner of a rank above 0 `tells`
+    of its own, and rank 0 adds those of the others.
     """
 
-    def __init__(self, num_slots: int, window: int) -> None:
+    def __init__(self, num_slots: int, window: int, *, tells: bool = False) -> None:
+        self._tells = tells
+        self._news: list[tuple[float, int]] = []
         self.finished = 0
         self.recent = RecentEpisodes(window)
         self._return_B = np.zeros(num_slots, np.float64)
@@ -40,7 +44,20 @@ class EpisodeTracker:
         self._length_B[ended] = 0
         self.finished += len(whole)
         self.recent.add(returns, lengths)
+        if self._tells:
+            self._news += zip(returns, lengths, strict=True)
         return returns, lengths
+
+    def take_news(self) -> tuple[list[float], list[int]]:
+        """Returns and lengths of the episodes that have ended since this was last called."""
+        count = len(self._news)
+        news, self._news[:count] = self._news[:count], []
+        return [each[0] for each in news], [each[1] for each in news]
+
+    def add_others(self, returns: Sequence[float], lengths: Sequence[int]) -> None:
+        """Episodes of other learners."""
+        self.finished += len(returns)
+        self.recent.add(returns, lengths)
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -4,16 +4,21 @@
     ReplayExperience (the Q family)    a few steps of every slot, kept in replay; updates from samples of it
 
 An iteration is `collect`, then `learn`. Collecting changes nothing that a checkpoint holds, so that it can be broken
-off at any time; learning is never broken off.
+off at any time; learning is never broken off. What is collected waits in memory of its own (`Gathered`), so that
+another thread may collect the next iteration's steps while these are learned from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
+
+from stepstream_trainer.learner.gathering import Pause
 
 State = dict[str, Any]
+
+Memory = TypeVar("Memory")
 
 
 @dataclass(slots=True)
@@ -24,6 +29,15 @@ class Position:
     updates: int = 0
     slot_steps: int = 0
     """Steps of each single slot: what the sampling of actions counts by."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gathered(Generic[Memory]):
+    """One iteration's steps, complete. They stay as they are until the memory is collected into again."""
+
+    memory: Memory
+    progress: State
+    """Where slots and episodes stood after them: copies."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,28 +65,38 @@ class Kept:
 NOTHING_KEPT = Kept(state={}, files={})
 
 
-class Experience(Protocol):
-    """Loop thread only."""
+class Experience(Protocol[Memory]):
+    """`begin` and `collect` are for one thread at a time, the others for the loop's."""
 
     @property
     def slot_steps(self) -> int:
         """Steps of each slot in one iteration."""
 
-    def begin(self) -> None:
-        """Wait for the first rows of all slots: where a fresh job begins. May raise Interrupted."""
+    @property
+    def memories(self) -> int:
+        """Iterations that can be in memory at once: those being collected, waiting, and being learned from."""
 
-    def collect(self, position: Position) -> None:
-        """Let every slot make its steps, by the policy at hand. May raise Interrupted."""
+    def begin(self, pause: Pause) -> None:
+        """Wait for the first rows of all slots: where a fresh job begins. May raise what `pause` does."""
 
-    def learn(self, position: Position, progress: float) -> Iterator[Learned]:
+    def collect(self, position: Position, pause: Pause) -> Gathered[Memory]:
+        """Let every slot make its steps, by the newest policy. May raise what `pause` does."""
+
+    def learn(self, gathered: Gathered[Memory], position: Position, progress: float) -> Iterator[Learned]:
         """Make the updates that are due, one each time the next is asked for.
 
-        `position` stands behind the steps just collected, and counts every update before the next is asked for;
+        `position` stands behind the steps gathered, and counts every update before the next is asked for;
         `progress` is the fraction [0, 1] of the budget that is spent.
         """
 
-    def state_dict(self) -> State:
-        """Of the moment between two iterations: `optimiser`, and arrays under `progress`."""
+    def act_apart(self, apart: bool) -> None:
+        """Whether acting goes on in another thread while this one learns. While nobody collects."""
+
+    def publish(self, version: int) -> None:
+        """Act by the parameters as they are now, behind which there are `version` updates."""
+
+    def state_dict(self, gathered: Gathered[Memory]) -> State:
+        """Of the moment after `gathered` was learned from: `optimiser`, and arrays under `progress`."""
 
     def load_state_dict(self, state: State) -> None:
         """`state` is the whole checkpoint's, with NumPy arrays under `progress`."""

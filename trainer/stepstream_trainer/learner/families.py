@@ -8,16 +8,19 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from stepstream_trainer.algorithms.networks import FlatNetwork, build_actor_critic
+from stepstream_trainer.algorithms.networks import ActorCritic, FlatNetwork, build_actor_critic
 from stepstream_trainer.algorithms.policy import Policy
 from stepstream_trainer.algorithms.precision import Precision, choose_precision
-from stepstream_trainer.algorithms.q_learning import QUpdate, network_of, objective_of, optimiser_of
+from stepstream_trainer.algorithms.q_learning import QUpdate, descent_of, network_of, objective_of
+from stepstream_trainer.algorithms.q_networks import QNetwork
 from stepstream_trainer.algorithms.q_policy import QPolicy
-from stepstream_trainer.config import PolicyGradientParameters, QLearningParameters, TrainerConfig
+from stepstream_trainer.config import Mode, PolicyGradientParameters, QLearningParameters, TrainerConfig
 from stepstream_trainer.cores import usable_cores
+from stepstream_trainer.learner.acting import Actor, Copy
 from stepstream_trainer.learner.experience import Experience
 from stepstream_trainer.learner.gathering import Gatherer
 from stepstream_trainer.learner.groups import acting_threads
@@ -48,7 +51,7 @@ class Learning:
     """What is trained, and what trains it."""
 
     network: FlatNetwork
-    experience: Experience
+    experience: Experience[Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +70,16 @@ class Ground:
     @property
     def num_actions(self) -> int:
         return self.gatherer.slots.spaces.num_actions
+
+    @property
+    def acts_apart(self) -> bool:
+        """Whether acting may ever go on while the network learns: then it needs memory and a network of its own."""
+        return self.config.mode is not Mode.Sync
+
+    @property
+    def memories(self) -> int:
+        """One iteration that is collected, and one that is learned from."""
+        return 2 if self.acts_apart else 1
 
 
 def build_learning(ground: Ground) -> Learning:
@@ -103,41 +116,59 @@ def replay_options(config: TrainerConfig, parameters: QLearningParameters) -> Re
 
 def _rollouts(ground: Ground, parameters: PolicyGradientParameters) -> Learning:
     config, seen, precision = ground.config, ground.seen, ground.precision
-    network = build_actor_critic(seen.network_input, ground.num_actions, seed=config.seed, precision=precision)
-    rollout = Rollout(
-        horizon=parameters.horizon,
-        num_slots=config.learner.environments,
-        shape=seen.stack.stacked_shape,
-        dtype=seen.dtype,
-        device=precision.device,
-    )
+    most_threads = acting_threads(config.learner, usable_cores())
+
+    def build() -> tuple[ActorCritic, Policy]:
+        network = build_actor_critic(seen.network_input, ground.num_actions, seed=config.seed, precision=precision)
+        return network, Policy(network, precision, most_threads=most_threads)
+
+    (network, policy), copy = build(), None
+    if ground.acts_apart:
+        acting, acting_policy = build()
+        copy = Copy(policy=acting_policy, flat=acting.flat, learning=network.flat)
+    rollouts = [
+        Rollout(
+            horizon=parameters.horizon,
+            num_slots=config.learner.environments,
+            shape=seen.stack.stacked_shape,
+            dtype=seen.dtype,
+            device=precision.device,
+        )
+        for _ in range(ground.memories)
+    ]
     update = build_update(parameters, network, precision, seed=config.seed)
-    policy = Policy(network, precision, most_threads=acting_threads(config.learner, usable_cores()))
+    actor = Actor(policy, copy)
     return Learning(
-        network=network, experience=RolloutExperience(ground.gatherer, rollout, policy, update, seed=config.seed)
+        network=network, experience=RolloutExperience(ground.gatherer, rollouts, actor, update, seed=config.seed)
     )
 
 
 def _replay(ground: Ground, parameters: QLearningParameters) -> Learning:
     config, seen, precision = ground.config, ground.seen, ground.precision
-    network, target = (
-        network_of(parameters, seen.network_input, ground.num_actions, seed=config.seed, precision=precision)
-        for _ in range(2)
-    )
+    most_threads = acting_threads(config.learner, usable_cores())
     objective = objective_of(parameters, precision.device)
-    optimiser = optimiser_of(parameters, network)
+
+    def build() -> QNetwork:
+        return network_of(parameters, seen.network_input, ground.num_actions, seed=config.seed, precision=precision)
+
+    def acting_by(network: QNetwork) -> QPolicy:
+        return QPolicy(network, precision, support_K=objective.support_K, most_threads=most_threads)
+
+    network, target, copy = build(), build(), None
+    if ground.acts_apart:
+        acting = build()
+        copy = Copy(policy=acting_by(acting), flat=acting.flat, learning=network.flat)
+    descent = descent_of(parameters, network)
     slots, replay = ground.gatherer.slots, _build_replay(ground, parameters)
     parts = ReplayParts(
         gatherer=ground.gatherer,
-        stint=Stint(slots, shape=seen.stack.stacked_shape, dtype=seen.dtype, device=precision.device),
+        stints=[
+            Stint(slots, shape=seen.stack.stacked_shape, dtype=seen.dtype, device=precision.device)
+            for _ in range(ground.memories)
+        ],
         replay=replay,
-        policy=QPolicy(
-            network,
-            precision,
-            support_K=objective.support_K,
-            most_threads=acting_threads(config.learner, usable_cores()),
-        ),
-        update=QUpdate(network, target, parameters, objective, optimiser, precision),
+        actor=Actor(acting_by(network), copy),
+        update=QUpdate(network, target, parameters, objective, descent, precision),
         metrics=ground.metrics,
         files=_replay_files(ground, replay) if config.checkpoint.include_replay else None,
     )

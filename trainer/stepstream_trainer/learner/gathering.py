@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,12 +48,12 @@ class Outcome:
 Turn = Callable[[int, int], None]
 """What is done at a step for a group."""
 
+Pause = Callable[[], None]
+"""Called at every step, and every second while simulators let us wait; may raise Interrupted."""
+
 
 class Gatherer:
-    """Serves one group after another. Loop thread only.
-
-    `pause` is called at every step, and every second while simulators let us wait; it may raise Interrupted.
-    """
+    """Serves one group after another. One thread at a time."""
 
     def __init__(
         self,
@@ -62,11 +63,9 @@ class Gatherer:
         stack: FrameStack,
         metrics: LearnerMetrics,
         episodes: EpisodeTracker,
-        pause: Callable[[], None],
     ) -> None:
         self.slots = slots
         self.stack = stack
-        self._pause = pause
         self._metrics = metrics
         self._episodes = episodes
         atari = config.environment.atari if config.environment.is_atari else None
@@ -74,27 +73,40 @@ class Gatherer:
         life_ends_return = atari is not None and atari.terminal_on_life_loss
         self._terminal_flags = TERMINATED | (LIFE_LOST if life_ends_return else 0)
 
-    def first_observations(self, out: Array) -> None:
+    def first_observations(self, out: Array, pause: Pause) -> None:
         """Wait for the first rows of all slots; write their stacks to `out` [B, *stacked_shape]."""
         for group, slots in enumerate(self.slots.group_slices):
-            self.wait(group)
+            self._wait(group, pause)
             self.stack.start(self.slots.observation[slots], out[slots])
 
-    def alternate(self, steps: int, *, act: Turn, receive: Turn) -> None:
-        """Let every slot make `steps`: act at 0 to `steps` - 1, receive at 1 to `steps`. May raise Interrupted."""
+    def alternate(self, steps: int, *, act: Turn, receive: Turn, pause: Pause) -> None:
+        """Let every slot make `steps`: act at 0 to `steps` - 1, receive at 1 to `steps`, when the rows are here."""
         groups = range(len(self.slots.group_slices))
+
+        def receive_when_ready(t: int, group: int) -> None:
+            self._wait(group, pause)
+            receive(t, group)
+
         for t in range(steps):
-            self._pause()
+            pause()
             for group in groups:
                 if t > 0:
-                    receive(t, group)
+                    receive_when_ready(t, group)
                 act(t, group)
         for group in groups:
-            receive(steps, group)
+            receive_when_ready(steps, group)
 
-    def receive(self, group: int) -> Outcome:
-        """Wait for what the group's last actions led to."""
-        self.wait(group)
+    def state_dict(self) -> dict[str, Any]:
+        """Copies, taken when every row is here and used."""
+        return {"slots": self.slots.state_dict(), "episodes": self._episodes.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Before any lease begins."""
+        self.slots.load_state_dict(state["slots"])
+        self._episodes.load_state_dict(state["episodes"])
+
+    def outcome(self, group: int) -> Outcome:
+        """What the group's last actions led to. Their rows are here."""
         slots = self.slots.group_slices[group]
         flags, reward = self.slots.flags[slots], self.slots.reward[slots]
         outcome = Outcome(
@@ -122,8 +134,8 @@ class Gatherer:
         rows = len(action_n)
         self._metrics.served(steps=rows, rows=rows, inference_seconds=time.perf_counter() - started)
 
-    def wait(self, group: int) -> None:
+    def _wait(self, group: int, pause: Pause) -> None:
         started = time.perf_counter()
         while not self.slots.wait_group(group, timeout_seconds=1.0):
-            self._pause()
+            pause()
         self._metrics.waited(time.perf_counter() - started)

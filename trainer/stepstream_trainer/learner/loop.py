@@ -1,17 +1,22 @@
 """The learner's loop, and who waits for whom.
 
-    gRPC threads (one a stream)        loop thread (this file)                       HTTP thread
-    ---------------------------        -------------------------------------         -----------
-    rows arrive -> copied into   --->  collect: wait for a group's slots
-    the slots of a group               one forward pass, sample, record
-    wait for the actions         <---  post the actions      (some steps, group by group)
-    send them                          learn: from the rollout, or from samples of the replay
-                                       checkpoint and evaluate (a process beside), if it is time
-                                       report: status, metrics, history     ------->  /status, /metrics
+    gRPC threads (one a stream)      who collects: the loop, or the sampler       loop thread (this file)
+    ---------------------------      --------------------------------------       -----------------------
+    rows arrive -> copied into  -->  wait for a group's slots
+    the slots of a group             one forward pass, sample, record
+    wait for the actions        <--  post the actions  (some steps, by groups)
+    send them                        all steps are made: hand them over      -->  learn: from the rollout, or from
+                                                                                  samples of the replay
+                                     act by the new parameters               <--  publish them
+                                                                                  checkpoint and evaluate (a process
+                                                                                  beside), if it is time
+                                                                                  report, for /status and /metrics
 
-In `Sync` mode one thread does all of the loop: while it optimises, the simulators wait for actions of the new policy.
-Slots pass between the threads: those awaited belong to their stream, those ready to the loop; nobody holds a lock while
-copying. The loop waits for nothing but slots; a simulator waits for nothing but its actions.
+In `Sync` mode the loop's thread collects, too: while it optimises, simulators wait for actions of the new policy. In
+`Async` mode a sampling thread collects the next steps meanwhile, by the policy at hand (`sampling.py`). Slots pass
+between the threads: those awaited belong to their stream, those ready to who collects; nobody holds a lock while
+copying or computing. Who collects waits for slots, and ahead of the loop for memory; the loop waits for steps; a
+simulator waits for its actions.
 
 What is gathered and how it is learned from is the algorithm's: `experience.py`. The state between two iterations is the
 only state that is ever saved. Until all slots have made an iteration's steps nothing of it has changed, so an iteration
@@ -21,25 +26,32 @@ cut short is simply made again after a resume, with the same rows.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Any
 
 from stepstream_trainer.algorithms.networks import FlatNetwork
+from stepstream_trainer.config import Mode
 from stepstream_trainer.learner.checkpoint import CheckpointStore, Manifest, State, as_arrays, parameter_digest
 from stepstream_trainer.learner.episodes import EpisodeTracker
 from stepstream_trainer.learner.evaluations import Evaluations
-from stepstream_trainer.learner.experience import Experience, Position
+from stepstream_trainer.learner.experience import Experience, Gathered, Position
 from stepstream_trainer.learner.gathering import Interrupted
 from stepstream_trainer.learner.metrics import LearnerMetrics, LoopPhase
+from stepstream_trainer.learner.modes import Modes
+from stepstream_trainer.learner.ranks import News, Order, Ranks
 from stepstream_trainer.learner.reporting import Reporter
-from stepstream_trainer.learner.slots import Slots
+from stepstream_trainer.learner.sampling import Ahead, Direct, Sampling, Steps
 from stepstream_trainer.learner.targets import Targets
 from stepstream_trainer.logs import get_log
 
 _log = get_log("loop")
 
 POLL_SECONDS = 0.1
+OTHERS = "others"
+"""Key of what the slots of ranks 1, 2, ... do, in a checkpoint's state."""
 SAVE_AGAIN_SECONDS = 10.0
 """Between attempts at the last checkpoint, while somebody makes room for it."""
 
@@ -55,8 +67,7 @@ class Outcome(Enum):
 class Parts:
     """What the loop drives; `assembly.py` builds it."""
 
-    slots: Slots
-    experience: Experience
+    experience: Experience[Any]
     network: FlatNetwork
     episodes: EpisodeTracker
     targets: Targets
@@ -64,34 +75,52 @@ class Parts:
     reporter: Reporter
     checkpoints: CheckpointStore
     evaluations: Evaluations
+    modes: Modes
+    ranks: Ranks
+
+
+def state_of_rank(state: State, rank: int) -> State:
+    """What a learner goes on from, of a checkpoint's state."""
+    own = {name: value for name, value in state.items() if name != OTHERS}
+    return own if rank == 0 else own | {"progress": state[OTHERS][rank - 1]}
 
 
 class LearnerLoop:
-    """Runs a job of one learner in `Sync` mode from where it stands to its end."""
+    """Runs a learner's part of its job from where that stands to its end."""
 
-    def __init__(self, parts: Parts, *, attempt: int, identity: str, checkpoint_interval_seconds: float) -> None:
-        """`identity` is the digest of the job's fields that no resume may change."""
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        num_slots: int,
+        attempt: int,
+        identity: str,
+        checkpoint_interval_seconds: float,
+    ) -> None:
+        """`num_slots` are all learners'; `identity` is the digest of the job's fields that no resume may change."""
         self._parts = parts
+        self._steps_of_all = parts.experience.slot_steps * num_slots
         self._attempt = attempt
         self._identity = identity
         self._interval_seconds = checkpoint_interval_seconds
         self._position = Position()
         self._saved_at = time.monotonic()
         self._saved_steps = 0
+        self._evaluate = False
+        """Whether what is saved now is to be evaluated."""
+        self._boundary: State = {}
+        """What is to be saved of the moment after the last iteration."""
 
     def run(self) -> Outcome:
         """Iterate until the targets are met or the learner is asked to stop; either way the newest state is saved."""
-        boundary: State = {}
         try:
-            if self._position.slot_steps == 0:
-                self._parts.experience.begin()
-            boundary = self._state()
-            while not self._parts.targets.met(self._position.steps, self._parts.episodes.recent):
-                boundary = self._iterate()
-            self._save_the_last(boundary)
+            self._begin()
+            self._train()
+            self._save_the_last()
             self._pause_until(self._parts.evaluations.ended)
+            self._parts.ranks.end()
         except Interrupted:
-            self._save(boundary)
+            self._save()
             return Outcome.INTERRUPTED
         return Outcome.FINISHED
 
@@ -99,15 +128,90 @@ class LearnerLoop:
         """SHA-256 of the network's parameters."""
         return parameter_digest(self._parts.network)
 
-    def _keep(self, boundary: State) -> None:
-        """Save what is due to be saved, and let it be evaluated when that is due."""
-        evaluations, steps = self._parts.evaluations, self._position.steps
-        evaluations.poll()
-        evaluate = evaluations.due(steps)
-        if evaluate or time.monotonic() - self._saved_at >= self._interval_seconds:
-            self._save(boundary)
-        if evaluate:
-            evaluations.begin(steps, self._parts.checkpoints.manifest_path(steps))
+    def _begin(self) -> None:
+        """Wait for the first rows of a fresh job. May raise Interrupted, and then on all learners."""
+        if self._position.slot_steps > 0:
+            return
+        with self._in_step():
+            self._parts.experience.begin(self._parts.reporter.pause)
+
+    def _train(self) -> None:
+        """Until the targets are met. May raise Interrupted."""
+        done = self._agree().done
+        while not done:
+            mode = self._parts.modes.mode
+            sampling = self._sample(mode)
+            try:
+                done = self._iterate_in(mode, sampling)
+            finally:
+                sampling.close()
+                self._parts.metrics.totals.steps = self._position.steps  # of what is beyond it nobody will learn
+
+    def _iterate_in(self, mode: Mode, sampling: Sampling) -> bool:
+        """Until the job is done, or is to go on in another mode. Gives which of the two."""
+        parts = self._parts
+        while (gathered := self._collected(sampling)) is not None:
+            order = self._iterate(gathered)
+            sampling.learned()
+            if order.done:
+                return True
+            if parts.modes.mode is not mode:
+                sampling.finish()  # what is collected already is learned from first
+            parts.reporter.runs_in(mode, calibrating=parts.modes.calibrating)
+        return False
+
+    def _collected(self, sampling: Sampling) -> Gathered[Any] | None:
+        """The next steps, when every learner has its own. May raise Interrupted, and then on all of them."""
+        with self._in_step():
+            return sampling.next()
+
+    @contextmanager
+    def _in_step(self) -> Iterator[None]:
+        """Where one learner is interrupted within, all are at its end."""
+        ranks = self._parts.ranks
+        try:
+            yield
+        except Interrupted:
+            ranks.collected(stop=True)
+            raise
+        started = time.perf_counter()
+        ranks.collected(stop=False)
+        self._parts.metrics.spent(LoopPhase.LEARNERS, time.perf_counter() - started)
+
+    def _agree(self) -> Order:
+        """What to do now; rank 0 says it, and hears of the others' episodes."""
+        returns, lengths = self._parts.episodes.take_news()
+        return self._parts.ranks.agree(self._decide, News(returns=returns, lengths=lengths))
+
+    def _decide(self, news: Sequence[News]) -> Order:
+        parts, steps = self._parts, self._position.steps
+        for each in news:
+            parts.episodes.add_others(each.returns, each.lengths)
+        parts.evaluations.poll()
+        self._evaluate = parts.evaluations.due(steps)
+        done = parts.targets.met(steps, parts.episodes.recent)
+        due = time.monotonic() - self._saved_at >= self._interval_seconds
+        return Order(done=done, save=self._evaluate or due)
+
+    def _sample(self, mode: Mode) -> Sampling:
+        """Begin to collect from where the loop stands."""
+        parts = self._parts
+        parts.reporter.runs_in(mode, calibrating=parts.modes.calibrating)
+        parts.experience.act_apart(mode is Mode.Async)
+        parts.experience.publish(self._position.updates)
+        steps = Steps(parts.experience, parts.metrics, self._position, steps_of_all=self._steps_of_all)
+        if mode is Mode.Async:
+            return Ahead(steps, parts.metrics, pause=parts.reporter.pause, stopping=parts.reporter.stopping)
+        return Direct(steps, parts.reporter.pause)
+
+    def _follow(self, order: Order) -> None:
+        """Save what is to be saved, and let it be evaluated when that is due."""
+        steps = self._position.steps
+        if order.save:
+            self._save()
+        if self._evaluate:
+            self._parts.evaluations.begin(steps, self._parts.checkpoints.manifest_path(steps))
+            self._evaluate = False
 
     def _pause_until(self, holds: Callable[[], bool]) -> None:
         """May raise Interrupted."""
@@ -115,68 +219,73 @@ class LearnerLoop:
             self._parts.reporter.pause()
             time.sleep(POLL_SECONDS)
 
-    def _iterate(self) -> State:
-        """Some steps of every slot, the updates that are due after them, and what there is to keep of that."""
+    def _iterate(self, gathered: Gathered[Any]) -> Order:
+        """The updates that are due after these steps, and what there is to keep of that."""
         parts, position = self._parts, self._position
         started, accounted = time.perf_counter(), parts.metrics.accounted_seconds()
-        parts.experience.collect(position)
         position.slot_steps += parts.experience.slot_steps
-        position.steps += parts.experience.slot_steps * parts.slots.num_slots
-        self._learn()
-        boundary = self._state()
-        self._keep(boundary)
+        position.steps += self._steps_of_all
+        self._learn(gathered)
+        self._boundary = self._state(gathered)
+        order = self._agree()
+        self._follow(order)
         elapsed = time.perf_counter() - started
         parts.metrics.spent(LoopPhase.OTHER, elapsed - (parts.metrics.accounted_seconds() - accounted))
         parts.reporter.tick()
-        return boundary
+        parts.modes.iterated(parts.reporter.iteration(self._steps_of_all))
+        return order
 
-    def _learn(self) -> None:
+    def _learn(self, gathered: Gathered[Any]) -> None:
         parts, position = self._parts, self._position
         progress = parts.targets.progress(position.steps)
         started = time.perf_counter()
-        for learned in parts.experience.learn(position, progress):
+        for learned in parts.experience.learn(gathered, position, progress):
             position.updates += 1
             seconds, started = time.perf_counter() - started, time.perf_counter()
             parts.reporter.updated(learned, seconds=seconds)
+        parts.experience.publish(position.updates)
 
-    def _state(self) -> State:
+    def _state(self, gathered: Gathered[Any]) -> State:
         """What a checkpoint of this moment holds; true until the next update changes the network in place."""
         parts, position = self._parts, self._position
-        gathered = parts.experience.state_dict()
-        progress = {"slots": parts.slots.state_dict(), "episodes": parts.episodes.state_dict()}
         return {
-            **gathered,
+            **parts.experience.state_dict(gathered),
             "network": parts.network.state_dict(),
             "steps": position.steps,
             "updates": position.updates,
             "slot_steps": position.slot_steps,
-            "progress": gathered["progress"] | progress,
         }
 
-    def resume(self, manifest: Manifest, state: State) -> None:
-        """Stand where the checkpoint was written."""
+    def resume(self, state: State) -> None:
+        """Stand where the checkpoint was written that holds this learner's `state`."""
         parts, progress = self._parts, as_arrays(state["progress"])
         parts.network.load_state_dict(state["network"])
-        parts.slots.load_state_dict(progress["slots"])
-        parts.episodes.load_state_dict(progress["episodes"])
         parts.experience.load_state_dict(state | {"progress": progress})
         self._position = Position(steps=state["steps"], updates=state["updates"], slot_steps=state["slot_steps"])
-        self._saved_steps = manifest.step
+        self._saved_steps = state["steps"]
         parts.evaluations.resumed(state["steps"])
         totals = parts.metrics.totals
-        totals.steps, totals.updates, totals.episodes = manifest.step, manifest.updates, parts.episodes.finished
-        parts.reporter.resumed(manifest, parts.checkpoints.manifest_path(manifest.step))
-        _log.info("resumed", steps=manifest.step, updates=manifest.updates, attempt=self._attempt)
+        totals.steps, totals.updates, totals.episodes = state["steps"], state["updates"], parts.episodes.finished
+        _log.info("resumed", steps=state["steps"], updates=state["updates"], attempt=self._attempt)
 
-    def _save_the_last(self, state: State) -> None:
+    def _save_the_last(self) -> None:
         """What the job was for: without it there is no end. May raise Interrupted."""
-        while not self._save(state, otherwise=f"it is the last, and is tried again every {SAVE_AGAIN_SECONDS:.0f} s"):
+        while not self._save(otherwise=f"it is the last, and is tried again every {SAVE_AGAIN_SECONDS:.0f} s"):
             self._pause_until(lambda: time.monotonic() - self._saved_at >= SAVE_AGAIN_SECONDS)
 
-    def _save(self, state: State, *, otherwise: str = "the one before it stays") -> bool:
-        """Write `state`, unless the newest checkpoint holds it. A full disk costs this checkpoint, not the run."""
+    def _save(self, *, otherwise: str = "the one before it stays") -> bool:
+        """Write the last boundary, unless the newest checkpoint holds it. A full disk costs this checkpoint alone.
+
+        Rank 0 writes what all learners' slots do.
+        """
         self._saved_at = time.monotonic()
+        state, ranks = self._boundary, self._parts.ranks
         if not state or state["steps"] == self._saved_steps:
+            return True
+        if OTHERS not in state:
+            state[OTHERS] = [each["progress"] for each in ranks.gather({"progress": state["progress"]})[1:]]
+        if ranks.rank > 0:
+            self._saved_steps = state["steps"]
             return True
         try:
             manifest = self._write(state)

@@ -30,7 +30,8 @@ PHASE_SECONDS = CATALOGUE.counter(
     "phase_seconds_total",
     unit="seconds",
     labels=("phase",),
-    meaning="Time of the loop by what it was spent on; the rates of all phases add up to 1.",
+    meaning="Time of the loop by what it was spent on; the rates of all phases add up to 1. In mode Async to 2: one "
+    "thread collects, another learns.",
 )
 BATCH_ROWS = CATALOGUE.histogram(
     "batch_rows",
@@ -133,6 +134,15 @@ REPLAY_PRIORITY = CATALOGUE.gauge(
 )
 EPSILON = CATALOGUE.gauge("epsilon", unit="1", meaning="Probability of a random action, mean over the slots.")
 LEARNING_RATE = CATALOGUE.gauge("learning_rate", unit="1", meaning="Learning rate of the latest update.")
+MODE = CATALOGUE.gauge(
+    "mode", unit="1", labels=("mode",), meaning="1 for the mode that the learner runs in now, Sync or Async, else 0."
+)
+MODE_STEPS_PER_SECOND = CATALOGUE.gauge(
+    "mode_steps_per_second",
+    unit="steps/s",
+    labels=("mode",),
+    meaning="What each mode made when mode Auto was last decided; absent before, and where the job says its mode.",
+)
 INFO = CATALOGUE.gauge(
     "info",
     unit="1",

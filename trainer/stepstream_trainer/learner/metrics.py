@@ -5,6 +5,7 @@ since the process started (so that rates survive a resume); `Totals` counts sinc
 """
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from enum import StrEnum
 
 from prometheus_client import CollectorRegistry
 
+from stepstream_trainer.config import Mode
 from stepstream_trainer.learner.metric_catalogue import (
     BATCH_ROWS,
     CHECKPOINT_AGE,
@@ -32,6 +34,8 @@ from stepstream_trainer.learner.metric_catalogue import (
     LEARNING_RATE,
     LEASE_REPLAYED,
     LOSS,
+    MODE,
+    MODE_STEPS_PER_SECOND,
     PHASE_SECONDS,
     POLICY_LAG,
     QUEUE_DEPTH,
@@ -52,16 +56,32 @@ from stepstream_trainer.learner.metric_catalogue import (
     UPDATE_SECONDS,
     UPDATES,
 )
+from stepstream_trainer.learner.modes import Decision
+from stepstream_trainer.learner.trace import Trace
 
 
 class LoopPhase(StrEnum):
-    """What the loop's time is spent on. Every moment of the loop belongs to exactly one."""
+    """What the loop's time is spent on, and the sampling thread's where there is one.
+
+    Every moment of a thread belongs to exactly one.
+    """
 
     WAIT = "wait"
+    """For simulators."""
     INFERENCE = "inference"
+    HOLD = "hold"
+    """The sampling thread, for the loop to have learned from what was collected."""
+    IDLE = "idle"
+    """The loop, for the sampling thread to collect."""
+    LEARNERS = "learners"
+    """The loop, for the other learners to collect."""
     OPTIMISE = "optimise"
     CHECKPOINT = "checkpoint"
     OTHER = "other"
+
+
+STARVING = (LoopPhase.WAIT, LoopPhase.IDLE)
+"""Time in which more simulators would have helped."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +100,7 @@ class ReplayStands:
 
 @dataclass(slots=True)
 class Totals:
-    """Counts since the job began (restored at a resume) and seconds of the loop since the process started."""
+    """Counts since the job began (restored at a resume) and seconds by phase since the process started."""
 
     steps: int = 0
     updates: int = 0
@@ -91,20 +111,27 @@ class Totals:
 
 
 class LearnerMetrics:
-    """What the loop calls. Methods are for the loop's thread unless they say "any thread"."""
+    """What the loop calls, and who collects. Methods are for these threads unless they say "any thread"."""
 
     def __init__(
         self,
         registry: CollectorRegistry,
         *,
         frame_skip: int,
+        learners: int = 1,
         totals: Totals | None = None,
+        trace: Trace | None = None,
         unix_time: Callable[[], float] = time.time,
     ) -> None:
+        """`learners` make as many steps each. Each span of time that is accounted to a phase also goes to `trace`."""
         self.totals = totals if totals is not None else Totals()
         self._frame_skip = frame_skip
+        self._learners = learners
+        self._trace = trace
         self._unix_time = unix_time
         self._checkpointed_at = math.nan
+        self._lock = threading.Lock()
+        self._mine = threading.local()
         self._register_progress(registry)
         self._register_replay(registry)
         self._register_surroundings(registry)
@@ -152,13 +179,24 @@ class LearnerMetrics:
         self._checkpoint_failures = CHECKPOINT_FAILURES.register(registry)
         self._checkpoint_seconds = CHECKPOINT_SECONDS.register(registry)
         self._info = INFO.register(registry)
+        self._mode, self._mode_rate = MODE.register(registry), MODE_STEPS_PER_SECOND.register(registry)
 
     def describe(self, *, job: str, algorithm: str, mode: str, device: str, precision: str) -> None:
         self._info.labels(job, algorithm, mode, device, precision).set(1)
 
+    def runs_in(self, mode: Mode) -> None:
+        """From now on."""
+        for each in (Mode.Sync, Mode.Async):
+            self._mode.labels(each.value).set(each is mode)
+
+    def decided(self, decision: Decision) -> None:
+        """`Auto` was decided by these rates."""
+        self._mode_rate.labels(Mode.Sync.value).set(decision.sync_steps_per_second)
+        self._mode_rate.labels(Mode.Async.value).set(decision.async_steps_per_second)
+
     def served(self, *, steps: int, rows: int, inference_seconds: float) -> None:
         """One group was served: `rows` were inferred; `steps` of them led from an action, the rest began an episode."""
-        self.totals.steps += steps
+        self.totals.steps += steps * self._learners
         self._steps.inc(steps)
         self._frames.inc(steps * self._frame_skip)
         self._inference_rows.observe(rows)
@@ -201,13 +239,17 @@ class LearnerMetrics:
         self._epsilon.set(stands.epsilon)
 
     def spent(self, phase: LoopPhase, seconds: float) -> None:
-        """Account the loop's time to a phase; `served`, `waited` and `updated` account for their own."""
-        self.totals.phase_seconds[phase] += seconds
+        """Account this thread's time to a phase; `served`, `waited` and `updated` account for their own."""
+        self._mine.seconds = self.accounted_seconds() + seconds
+        with self._lock:
+            self.totals.phase_seconds[phase] += seconds
         self._phases[phase].inc(seconds)
+        if self._trace is not None and phase is not LoopPhase.OTHER:  # which is made of many moments
+            self._trace.span(phase.value, seconds)
 
     def accounted_seconds(self) -> float:
-        """Seconds of the loop accounted to phases so far; what an iteration took beyond them is OTHER."""
-        return sum(self.totals.phase_seconds.values())
+        """Seconds of this thread accounted to phases so far; what an iteration took beyond them is OTHER."""
+        return float(getattr(self._mine, "seconds", 0.0))
 
     def episodes_ended(self, returns: Iterable[float], lengths: Iterable[int]) -> None:
         """True returns, and lengths in steps, of the episodes that just ended."""

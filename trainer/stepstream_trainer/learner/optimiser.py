@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from stepstream_trainer.algorithms.a2c import A2CUpdate
+from stepstream_trainer.algorithms.adam import Adam
 from stepstream_trainer.algorithms.batch import RolloutBatch
+from stepstream_trainer.algorithms.descent import ClippedDescent, Optimiser
 from stepstream_trainer.algorithms.networks import ActorCritic
 from stepstream_trainer.algorithms.ppo import PPOUpdate
 from stepstream_trainer.algorithms.precision import Precision
+from stepstream_trainer.algorithms.rmsprop import RMSProp
+from stepstream_trainer.algorithms.together import Together
 from stepstream_trainer.config import A2CParameters, PolicyGradientParameters, PPOParameters
 
 
@@ -24,10 +28,27 @@ class RolloutUpdate(Protocol):
 
 
 def build_update(
-    parameters: PolicyGradientParameters, network: ActorCritic, precision: Precision, *, seed: int
+    parameters: PolicyGradientParameters,
+    network: ActorCritic,
+    precision: Precision,
+    *,
+    seed: int,
+    together: Together | None = None,
 ) -> RolloutUpdate:
+    """Of one learner, or of one among those that step together."""
+    descent = ClippedDescent(
+        network.flat, _optimiser_of(parameters, network), max_grad_norm=parameters.max_grad_norm, together=together
+    )
     match parameters:
         case A2CParameters():
-            return A2CUpdate(network, parameters, precision, seed=seed)
+            return A2CUpdate(network, parameters, precision, descent, together)
         case PPOParameters():
-            return PPOUpdate(network, parameters, precision, seed=seed)
+            return PPOUpdate(network, parameters, precision, descent, together, seed=seed)
+
+
+def _optimiser_of(parameters: PolicyGradientParameters, network: ActorCritic) -> Optimiser:
+    match parameters:
+        case A2CParameters():
+            return RMSProp(network.flat, rho=parameters.rms_rho, epsilon=parameters.rms_epsilon)
+        case PPOParameters():
+            return Adam(network.flat, epsilon=parameters.adam_epsilon)

@@ -11,7 +11,7 @@ What is random is a function of the job's seed: an action of (slot, step), a sam
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +22,9 @@ from stepstream_trainer.algorithms.q_learning import QUpdate
 from stepstream_trainer.algorithms.q_policy import QPolicy
 from stepstream_trainer.algorithms.schedules import epsilons, importance_exponent
 from stepstream_trainer.config import QLearningParameters
-from stepstream_trainer.learner.experience import NOTHING_KEPT, Kept, Learned, Position, State
-from stepstream_trainer.learner.gathering import Gatherer
+from stepstream_trainer.learner.acting import Actor
+from stepstream_trainer.learner.experience import NOTHING_KEPT, Gathered, Kept, Learned, Position, State
+from stepstream_trainer.learner.gathering import Gatherer, Pause
 from stepstream_trainer.learner.intensity import Intensity
 from stepstream_trainer.learner.metrics import LearnerMetrics, ReplayStands
 from stepstream_trainer.learner.replay_files import ReplayFiles
@@ -40,9 +41,9 @@ class ReplayParts:
     """What a `ReplayExperience` is made of."""
 
     gatherer: Gatherer
-    stint: Stint
+    stints: Sequence[Stint]
     replay: Replay
-    policy: QPolicy
+    actor: Actor[QPolicy]
     update: QUpdate
     metrics: LearnerMetrics
     files: ReplayFiles | None
@@ -50,14 +51,16 @@ class ReplayParts:
 
 
 class ReplayExperience:
-    """Loop thread only."""
+    """Fills stints from the slots with the newest policy, in turn; what is due is learned from the replay."""
 
     def __init__(self, parts: ReplayParts, parameters: QLearningParameters, *, seed: int, num_slots: int) -> None:
         """`seed` is the job's, `num_slots` are all learners' slots."""
         self._gatherer = parts.gatherer
-        self._stint = parts.stint
+        self._stints = parts.stints
+        self._turn = 0
+        """Index of the stint that ends with the observations to act on next."""
         self._replay = parts.replay
-        self._policy = parts.policy
+        self._actor = parts.actor
         self._update = parts.update
         self._metrics = parts.metrics
         self._files = parts.files
@@ -69,28 +72,36 @@ class ReplayExperience:
 
     @property
     def slot_steps(self) -> int:
-        return self._stint.slot_steps
+        return self._stints[0].slot_steps
 
-    def begin(self) -> None:
-        self._gatherer.first_observations(self._stint.observation[0])
+    @property
+    def memories(self) -> int:
+        return len(self._stints)
+
+    def begin(self, pause: Pause) -> None:
+        self._gatherer.first_observations(self._newest.observation[self.slot_steps], pause)
         self._replay.begin(self._all, self._gatherer.slots.observation)
 
-    def collect(self, position: Position) -> None:
-        """Fill the stint. Epsilon falls from step to step."""
-        count, first = self.slot_steps, position.slot_steps
+    def collect(self, position: Position, pause: Pause) -> Gathered[Stint]:
+        """Fill the next stint. Epsilon falls from step to step."""
+        before = self._newest
+        self._turn = (self._turn + 1) % len(self._stints)
+        stint, count, first = self._newest, self.slot_steps, position.slot_steps
+        stint.begin_after(before)
         uniform_TB = uniforms(self._seed, self._gatherer.slots.global_slots, np.arange(first, first + count))
         epsilon_TB = [self._epsilon_B(position.steps + t * self._num_slots) for t in range(count)]
         self._gatherer.alternate(
             count,
-            act=lambda t, group: self._act(t, group, uniform_TB[t], epsilon_TB[t]),
-            receive=self._receive,
+            act=lambda t, group: self._act(stint, t, group, uniform_TB[t], epsilon_TB[t]),
+            receive=lambda t, group: self._receive(stint, t, group),
+            pause=pause,
         )
+        return Gathered(memory=stint, progress=self._gatherer.state_dict())
 
-    def learn(self, position: Position, progress: float) -> Iterator[Learned]:
+    def learn(self, gathered: Gathered[Stint], position: Position, progress: float) -> Iterator[Learned]:
         """What is due by now; where the replay still holds no whole step, it stays due."""
         for t in range(self.slot_steps):
-            self._replay.append(self._all, self._stint.outcomes(t))
-        self._stint.begin_next()
+            self._replay.append(self._all, gathered.memory.outcomes(t))
         self._follow_target(position.steps)
         due = self._intensity.due(position.steps) if len(self._replay) else position.updates
         exponent = importance_exponent(self._parameters, progress)
@@ -100,14 +111,22 @@ class ReplayExperience:
             self._files.write_behind()
         self._tell(position)
 
-    def state_dict(self) -> State:
-        progress = {"observation": self._stint.observation[0], "intensity": self._intensity.state_dict()}
-        return {"optimiser": self._update.state_dict(), "progress": progress}
+    def act_apart(self, apart: bool) -> None:
+        self._actor.act_apart(apart)
+
+    def publish(self, version: int) -> None:
+        self._actor.publish(version)
+
+    def state_dict(self, gathered: Gathered[Stint]) -> State:
+        observation = gathered.memory.observation[self.slot_steps]
+        mine = {"observation": observation, "intensity": self._intensity.state_dict()}
+        return {"optimiser": self._update.state_dict(), "progress": gathered.progress | mine}
 
     def load_state_dict(self, state: State) -> None:
         progress = state["progress"]
         self._update.load_state_dict(state["optimiser"])
-        self._stint.observation[0] = progress["observation"]
+        self._gatherer.load_state_dict(progress)
+        self._newest.observation[self.slot_steps] = progress["observation"]
         self._intensity.load_state_dict(progress["intensity"])
         if self._files is not None and "replay" in state:
             self._files.restore(state["replay"])
@@ -127,22 +146,29 @@ class ReplayExperience:
     def _epsilon_B(self, steps: int) -> NDArray[np.float32]:
         return epsilons(self._parameters, self._gatherer.slots.global_slots, num_slots=self._num_slots, steps=steps)
 
-    def _act(self, t: int, group: int, uniform_B: NDArray[np.float32], epsilon_B: NDArray[np.float32]) -> None:
+    @property
+    def _newest(self) -> Stint:
+        return self._stints[self._turn]
+
+    def _act(
+        self, stint: Stint, t: int, group: int, uniform_B: NDArray[np.float32], epsilon_B: NDArray[np.float32]
+    ) -> None:
         """Choose and send the actions of `group` at step t."""
         slots = self._gatherer.slots.group_slices[group]
         started = time.perf_counter()
-        action = self._policy.act(
-            self._stint.observation_tensor(t, slots),
+        policy, _ = self._actor.newest()
+        action = policy.act(
+            stint.observation_tensor(t, slots),
             torch.from_numpy(uniform_B[slots]),
             torch.from_numpy(epsilon_B[slots]),
         )
-        self._stint.action[t, slots] = action.numpy()
-        self._gatherer.answer(group, self._stint.action[t, slots], started)
+        stint.action[t, slots] = action.numpy()
+        self._gatherer.answer(group, stint.action[t, slots], started)
 
-    def _receive(self, t: int, group: int) -> None:
-        """Wait for what the actions at step t - 1 led to, and record it."""
-        outcome = self._gatherer.receive(group)
-        slots, stint = self._gatherer.slots.group_slices[group], self._stint
+    def _receive(self, stint: Stint, t: int, group: int) -> None:
+        """Record what the actions at step t - 1 led to."""
+        outcome = self._gatherer.outcome(group)
+        slots = self._gatherer.slots.group_slices[group]
         stint.record(t - 1, slots, outcome)
         previous, out = stint.observation[t - 1, slots], stint.observation[t, slots]
         self._gatherer.advance_stacks(group, outcome.ended_n, previous, out)

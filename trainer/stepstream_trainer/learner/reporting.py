@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from stepstream_trainer.config import Mode
 from stepstream_trainer.learner.checkpoint import Manifest
 from stepstream_trainer.learner.episodes import EpisodeTracker
 from stepstream_trainer.learner.evaluations import Evaluated
@@ -15,7 +15,9 @@ from stepstream_trainer.learner.experience import Learned
 from stepstream_trainer.learner.gathering import Interrupted
 from stepstream_trainer.learner.leasing import Service
 from stepstream_trainer.learner.metrics import LearnerMetrics
+from stepstream_trainer.learner.modes import Decision, Iteration
 from stepstream_trainer.learner.status import LearnerStatus, Progress
+from stepstream_trainer.learner.trace import TraceFile
 from stepstream_trainer.logs import get_log
 
 _log = get_log("reporting")
@@ -26,7 +28,7 @@ HISTORY_SECONDS = 5.0
 
 
 class Reporter:
-    """Spreads figures to metrics, /status and the history. Loop thread only; `stop` may be set from anywhere."""
+    """Spreads figures to metrics, /status and the history. The loop's thread, save where it says any."""
 
     def __init__(
         self,
@@ -37,7 +39,8 @@ class Reporter:
         episodes: EpisodeTracker,
         num_slots: int,
         service: Callable[[], Service],
-        stop: threading.Event,
+        trace: TraceFile,
+        stop: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._metrics = metrics
@@ -46,6 +49,7 @@ class Reporter:
         self._episodes = episodes
         self._num_slots = num_slots
         self._service = service
+        self._trace = trace
         self._stop = stop
         self._clock = clock
         self._told_at = self._recorded_at = clock()
@@ -53,9 +57,13 @@ class Reporter:
         self._learning_rate = 0.0
         self._policy_lag: float | None = None
 
+    def stopping(self) -> bool:
+        """Whether the learner was asked to stop. Any thread."""
+        return self._stop()
+
     def pause(self) -> None:
         """Between steps and while waiting: raises Interrupted when the learner was asked to stop."""
-        if self._stop.is_set():
+        if self.stopping():
             raise Interrupted
         self.tick()
 
@@ -65,15 +73,37 @@ class Reporter:
         if now - self._told_at < STATUS_SECONDS:
             return
         self._told_at = now
-        self._tell()
+        self.tell()
         if now - self._recorded_at >= HISTORY_SECONDS and self._metrics.totals.updates:
             self._recorded_at = now
             self._record()
 
     def finish(self) -> None:
         """The last word: everything as it stands now."""
-        self._tell()
+        self.tell()
         self._record()
+        self._trace.write()
+
+    def runs_in(self, mode: Mode, *, calibrating: bool) -> None:
+        """From now on, whatever the job asked for."""
+        self._status.runs_in(mode, calibrating=calibrating)
+        self._metrics.runs_in(mode)
+
+    def decided(self, decision: Decision) -> None:
+        """`Auto` has been decided."""
+        self._status.decided(decision)
+        self._metrics.decided(decision)
+        _log.info("mode_decided", mode=decision.selected.value, reason=decision.reason)
+
+    def iteration(self, steps: int) -> Iteration:
+        """What the loop has just done, with `steps`."""
+        totals = self._metrics.totals
+        return Iteration(
+            steps=steps,
+            policy_lag=self._policy_lag,
+            learning=totals.updates > 0 and (totals.replay is None or totals.replay.steps_to_learning == 0),
+            simulators=self._service().simulators,
+        )
 
     def updated(self, learned: Learned, *, seconds: float) -> None:
         """One update was made."""
@@ -92,6 +122,7 @@ class Reporter:
     def checkpoint_written(self, manifest: Manifest, path: Path, seconds: float) -> None:
         self._metrics.checkpoint_written(seconds=seconds)
         self._status.checkpoint_written(step=manifest.step, path=str(path))
+        self._trace.write()
         _log.info("checkpoint_written", step=manifest.step, bytes=manifest.bytes, seconds=seconds)
 
     def evaluated(self, found: Evaluated) -> None:
@@ -104,14 +135,14 @@ class Reporter:
         """The job goes on from this checkpoint, which is what a crash goes back to until the next is written."""
         self._metrics.checkpoint_found(time=manifest.unix_time)
         self._status.checkpoint_written(step=manifest.step, path=str(path), time=manifest.unix_time)
-        self._tell()
 
     def checkpoint_failed(self, error: OSError, consequence: str) -> None:
         self._metrics.checkpoint_failed()
         self._status.checkpoint_failed(f"the checkpoint could not be written ({error}); {consequence}")
         _log.error("checkpoint_failed", reason=error)
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Bring /status up to date."""
         totals, recent, service = self._metrics.totals, self._episodes.recent, self._service()
         self._status.advance(
             Progress(

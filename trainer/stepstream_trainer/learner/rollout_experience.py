@@ -3,102 +3,134 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from stepstream_trainer.algorithms.policy import Policy
-from stepstream_trainer.learner.experience import NOTHING_KEPT, Kept, Learned, Position, State
-from stepstream_trainer.learner.gathering import Gatherer, Outcome
+from stepstream_trainer.learner.acting import Actor
+from stepstream_trainer.learner.experience import NOTHING_KEPT, Gathered, Kept, Learned, Position, State
+from stepstream_trainer.learner.gathering import Gatherer, Outcome, Pause
 from stepstream_trainer.learner.optimiser import RolloutUpdate
 from stepstream_trainer.learner.rollouts import Rollout
 from stepstream_trainer.seeding import uniforms
 
 
 class RolloutExperience:
-    """Fills a rollout from the slots with the policy at hand, and updates the network from it. Loop thread only."""
+    """Fills rollouts from the slots with the newest policy, in turn, and updates the network from them."""
 
     def __init__(
-        self, gatherer: Gatherer, rollout: Rollout, policy: Policy, update: RolloutUpdate, *, seed: int
+        self,
+        gatherer: Gatherer,
+        rollouts: Sequence[Rollout],
+        actor: Actor[Policy],
+        update: RolloutUpdate,
+        *,
+        seed: int,
     ) -> None:
         self._gatherer = gatherer
-        self._rollout = rollout
-        self._policy = policy
+        self._rollouts = rollouts
+        self._turn = 0
+        """Index of the rollout that ends with the observations to act on next."""
+        self._actor = actor
         self._update = update
         self._seed = seed
-        self._next_value_B = torch.empty(0)
 
     @property
     def slot_steps(self) -> int:
-        return self._rollout.horizon
+        return self._rollouts[0].horizon
 
-    def begin(self) -> None:
-        self._gatherer.first_observations(self._rollout.observation[0])
+    @property
+    def memories(self) -> int:
+        return len(self._rollouts)
 
-    def collect(self, position: Position) -> None:
-        """Fill the rollout, and value the observations after it."""
-        horizon, first = self._rollout.horizon, position.slot_steps
-        uniform_TB = uniforms(self._seed, self._gatherer.slots.global_slots, np.arange(first, first + horizon))
+    def begin(self, pause: Pause) -> None:
+        self._gatherer.first_observations(self._newest.observation[self.slot_steps], pause)
+
+    def collect(self, position: Position, pause: Pause) -> Gathered[Rollout]:
+        """Fill the next rollout."""
+        before = self._newest
+        self._turn = (self._turn + 1) % len(self._rollouts)
+        rollout, first = self._newest, position.slot_steps
+        rollout.begin_after(before)
+        uniform_TB = uniforms(self._seed, self._gatherer.slots.global_slots, np.arange(first, first + rollout.horizon))
         self._gatherer.alternate(
-            horizon, act=lambda t, group: self._act(t, group, uniform_TB[t]), receive=self._receive
+            rollout.horizon,
+            act=lambda t, group: self._act(rollout, t, group, uniform_TB[t]),
+            receive=lambda t, group: self._receive(rollout, t, group),
+            pause=pause,
         )
-        self._next_value_B = self._policy.value(self._rollout.observation_tensor(horizon, slice(None)))
+        return Gathered(memory=rollout, progress=self._gatherer.state_dict())
 
-    def learn(self, position: Position, progress: float) -> Iterator[Learned]:
+    def learn(self, gathered: Gathered[Rollout], position: Position, progress: float) -> Iterator[Learned]:
         """One update."""
-        batch = self._rollout.batch(self._next_value_B)
+        rollout = gathered.memory
+        next_value_B = self._actor.learning.value(rollout.observation_tensor(rollout.horizon, slice(None)))
+        batch = rollout.batch(next_value_B, on_policy=not self._actor.apart)
+        policy_lag = position.updates - float(rollout.version.mean())
         figures = self._update.update(batch, progress=progress, update_number=position.updates)
-        self._rollout.begin_next()
-        yield Learned(rows=batch.num_samples, figures=figures, policy_lag=0.0)
+        yield Learned(rows=batch.num_samples, figures=figures, policy_lag=policy_lag)
 
-    def state_dict(self) -> State:
-        return {"optimiser": self._update.state_dict(), "progress": {"observation": self._rollout.observation[0]}}
+    def act_apart(self, apart: bool) -> None:
+        self._actor.act_apart(apart)
+
+    def publish(self, version: int) -> None:
+        self._actor.publish(version)
+
+    def state_dict(self, gathered: Gathered[Rollout]) -> State:
+        observation = gathered.memory.observation[self.slot_steps]
+        return {"optimiser": self._update.state_dict(), "progress": gathered.progress | {"observation": observation}}
 
     def load_state_dict(self, state: State) -> None:
         self._update.load_state_dict(state["optimiser"])
-        self._rollout.observation[0] = state["progress"]["observation"]
+        self._gatherer.load_state_dict(state["progress"])
+        self._newest.observation[self.slot_steps] = state["progress"]["observation"]
 
     def keep(self) -> Kept:
         """A checkpoint holds everything."""
         return NOTHING_KEPT
 
-    def _act(self, t: int, group: int, uniform_B: NDArray[np.float32]) -> None:
+    @property
+    def _newest(self) -> Rollout:
+        return self._rollouts[self._turn]
+
+    def _act(self, rollout: Rollout, t: int, group: int, uniform_B: NDArray[np.float32]) -> None:
         """Choose and send the actions of `group` at step t."""
-        slots, rollout = self._gatherer.slots.group_slices[group], self._rollout
+        slots = self._gatherer.slots.group_slices[group]
         started = time.perf_counter()
-        action, log_prob, value = self._policy.act(
-            rollout.observation_tensor(t, slots), torch.from_numpy(uniform_B[slots])
-        )
+        policy, rollout.version[t, slots] = self._actor.newest()
+        action, log_prob, value = policy.act(rollout.observation_tensor(t, slots), torch.from_numpy(uniform_B[slots]))
         rollout.action[t, slots] = action.numpy()  # sync
         self._gatherer.answer(group, rollout.action[t, slots], started)
         rollout.log_prob[t, slots] = log_prob.numpy()
         rollout.value[t, slots] = value.numpy()
 
-    def _receive(self, t: int, group: int) -> None:
-        """Wait for what the actions at step t - 1 led to, and record it."""
-        outcome = self._gatherer.receive(group)
-        slots, rollout = self._gatherer.slots.group_slices[group], self._rollout
+    def _receive(self, rollout: Rollout, t: int, group: int) -> None:
+        """Record what the actions at step t - 1 led to."""
+        outcome = self._gatherer.outcome(group)
+        slots = self._gatherer.slots.group_slices[group]
         rollout.reward[t - 1, slots] = outcome.reward_n
         rollout.terminated[t - 1, slots] = outcome.terminated_n
         rollout.truncated[t - 1, slots] = outcome.truncated_n
-        self._value_truncated(t, slots, outcome)
+        self._value_truncated(rollout, t, slots, outcome)
         previous, out = rollout.observation[t - 1, slots], rollout.observation[t, slots]
         self._gatherer.advance_stacks(group, outcome.ended_n, previous, out)
 
-    def _value_truncated(self, t: int, slots: slice, outcome: Outcome) -> None:
+    def _value_truncated(self, rollout: Rollout, t: int, slots: slice, outcome: Outcome) -> None:
         """Where an episode was cut, the value of its last observation stands in for the steps never made.
 
         Of an episode that was lost, that is what the lost action was chosen from.
         """
         lost = slots.start + np.flatnonzero(outcome.cut_n)
-        self._rollout.final_value[t - 1, lost] = self._rollout.value[t - 1, lost]
+        rollout.final_value[t - 1, lost] = rollout.value[t - 1, lost]
         for lane in np.flatnonzero(outcome.truncated_n & ~outcome.cut_n):
             slot = slots.start + int(lane)
             one = slice(slot, slot + 1)
-            last = np.empty_like(self._rollout.observation[t, one])
+            last = np.empty_like(rollout.observation[t, one])
             self._gatherer.stack.advance(
-                self._rollout.observation[t - 1, one], self._gatherer.slots.final_observation[one], last
+                rollout.observation[t - 1, one], self._gatherer.slots.final_observation[one], last
             )
-            self._rollout.final_value[t - 1, slot] = self._policy.value(torch.from_numpy(last)).item()  # sync
+            policy, _ = self._actor.newest()
+            rollout.final_value[t - 1, slot] = policy.value(torch.from_numpy(last)).item()  # sync

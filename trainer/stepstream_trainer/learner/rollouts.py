@@ -31,6 +31,8 @@ class Rollout:
         self._terminated = _empty(step, torch.bool, pin)
         self._truncated = _empty(step, torch.bool, pin)
         self._final_value = _empty(step, torch.float32, pin)
+        self.version = np.zeros(step, np.int64)
+        """Of the policy that acted: updates behind its parameters."""
         self.observation: NDArray[np.generic] = self._observation.numpy()
         self.action: NDArray[np.int64] = self._action.numpy()
         self.log_prob: NDArray[np.float32] = self._log_prob.numpy()
@@ -44,7 +46,7 @@ class Rollout:
         """What the network reads at step t for `slots`: a view, in host memory (pinned with an accelerator)."""
         return self._observation[t, slots]
 
-    def batch(self, next_value_B: torch.Tensor) -> RolloutBatch:
+    def batch(self, next_value_B: torch.Tensor, *, on_policy: bool) -> RolloutBatch:
         """The complete rollout on the device. Valid until the next rollout begins."""
 
         def move(tensor: torch.Tensor) -> torch.Tensor:
@@ -60,11 +62,12 @@ class Rollout:
             truncated_TB=move(self._truncated),
             final_value_TB=move(self._final_value),
             next_value_B=next_value_B,
+            on_policy=on_policy,
         )
 
-    def begin_next(self) -> None:
-        """The last observations become the first of the next rollout."""
-        self.observation[0] = self.observation[self.horizon]
+    def begin_after(self, before: Rollout) -> None:
+        """The last observations of `before`, which may be this one, become the first."""
+        self.observation[0] = before.observation[self.horizon]
 
 
 def _empty(shape: tuple[int, ...], dtype: torch.dtype, pin: bool) -> torch.Tensor:

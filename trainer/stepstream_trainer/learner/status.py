@@ -13,7 +13,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from stepstream_trainer.learner.metrics import LoopPhase, ReplayStands
+from stepstream_trainer.config import Mode
+from stepstream_trainer.learner.metrics import STARVING, LoopPhase, ReplayStands
+from stepstream_trainer.learner.modes import Decision
 
 WINDOW_SECONDS = 30.0
 STALLED_SECONDS = 300.0  # the longest update of a large batch on a slow CPU is well under a minute
@@ -23,11 +25,17 @@ class Phase(StrEnum):
     """What the learner as a whole is doing."""
 
     STARTING = "Starting"
+    CALIBRATING = "Calibrating"
+    """As RUNNING; mode Auto is being decided."""
     RUNNING = "Running"
     EVALUATING = "Evaluating"
     STOPPING = "Stopping"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
+
+
+ADVANCING = (Phase.STARTING, Phase.CALIBRATING, Phase.RUNNING, Phase.EVALUATING)
+"""In which a loop that does not advance is stuck."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +45,6 @@ class Identity:
     job: str
     attempt: int
     rank: int
-    mode: str
     frame_skip: int
 
 
@@ -78,6 +85,7 @@ class LearnerStatus:
         identity: Identity,
         *,
         total_steps: int,
+        mode: Mode = Mode.Sync,
         clock: Callable[[], float] = time.monotonic,
         unix_time: Callable[[], float] = time.time,
     ) -> None:
@@ -87,6 +95,8 @@ class LearnerStatus:
         self._lock = threading.Lock()
         self._total_steps = total_steps
         self._phase = Phase.STARTING
+        self._mode = mode
+        self._decision: Decision | None = None
         self._message = ""
         self._progress = Progress()
         self._window: deque[_Sample] = deque()
@@ -102,6 +112,20 @@ class LearnerStatus:
             self._phase, self._message = phase, message
             self._last_sign_of_life = self._clock()
 
+    def runs_in(self, mode: Mode, *, calibrating: bool) -> None:
+        """Sync or Async, from now on."""
+        with self._lock:
+            self._phase = Phase.CALIBRATING if calibrating else Phase.RUNNING
+            self._last_sign_of_life = self._clock()
+            if mode is not self._mode:
+                self._mode = mode
+                self._window.clear()  # waiting means another thing in each
+
+    def decided(self, decision: Decision) -> None:
+        """`Auto` has been decided."""
+        with self._lock:
+            self._decision = decision
+
     def alive(self) -> None:
         """A sign of life while there is no progress to tell of."""
         with self._lock:
@@ -115,7 +139,7 @@ class LearnerStatus:
     def advance(self, progress: Progress) -> None:
         """The loop's thread, about once a second, also while it waits for simulators."""
         now = self._clock()
-        wait_seconds = progress.phase_seconds.get(LoopPhase.WAIT, 0.0)
+        wait_seconds = sum(progress.phase_seconds.get(phase, 0.0) for phase in STARVING)
         with self._lock:
             if progress.updates != self._progress.updates:
                 self._last_update_time = self._unix_time()
@@ -158,7 +182,7 @@ class LearnerStatus:
         """Nothing, or the sentence that says why the process should be replaced."""
         with self._lock:
             silent = self._clock() - self._last_sign_of_life
-            if self._phase in (Phase.STARTING, Phase.RUNNING, Phase.EVALUATING) and silent > STALLED_SECONDS:
+            if self._phase in ADVANCING and silent > STALLED_SECONDS:
                 return f"the loop has not advanced for {silent:.0f} s"
             return None
 
@@ -169,7 +193,8 @@ class LearnerStatus:
                 "job": self._identity.job,
                 "attempt": self._identity.attempt,
                 "rank": self._identity.rank,
-                "mode": self._identity.mode,
+                "mode": self._mode.value,
+                "modeDecision": self._mode_decision(),
                 "phase": self._phase.value,
                 "message": self._checkpoint_problem or self._message or self._rebuilding() or self._refilling(),
                 **self._counters(),
@@ -214,9 +239,27 @@ class LearnerStatus:
             },
             "simulators": progress.simulators,
             "waiting": {
-                "learnerFraction": self._rate(lambda sample: sample.wait_seconds),
+                "learnerFraction": self._rate(lambda sample: sample.wait_seconds) / self._threads,
                 "simulatorFraction": self._simulators_wait(),
             },
+        }
+
+    @property
+    def _threads(self) -> int:
+        """That collect and learn."""
+        return 2 if self._mode is Mode.Async else 1
+
+    def _mode_decision(self) -> dict[str, Any] | None:
+        """None where the job said it, and until it is decided."""
+        decision = self._decision
+        if decision is None:
+            return None
+        return {
+            "selected": decision.selected.value,
+            "syncStepsPerSecond": decision.sync_steps_per_second,
+            "asyncStepsPerSecond": decision.async_steps_per_second,
+            "policyLag": decision.policy_lag,
+            "reason": decision.reason,
         }
 
     def _rebuilding(self) -> str:

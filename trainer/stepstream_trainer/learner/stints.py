@@ -75,6 +75,6 @@ class Stint:
             lost_n=self._cut[t],
         )
 
-    def begin_next(self) -> None:
-        """The last observations become the first of the next stint."""
-        self.observation[0] = self.observation[self.slot_steps]
+    def begin_after(self, before: Stint) -> None:
+        """The last observations of `before`, which may be this one, become the first."""
+        self.observation[0] = before.observation[self.slot_steps]

@@ -1,0 +1,139 @@
+"""The learners of a job that step together: what they agree on in every iteration, and what rank 0 keeps for all.
+
+    every rank    collect ─┬─> all have collected, nobody is to stop ─> learn, by mean gradients ─> what rank 0 decides:
+                           └─> somebody is to stop: all stop here                                   done | save | go on
+
+Between the two lines nobody breaks off: who is asked to stop says so where all have collected and none has learned, so
+that all stop behind the same update. What each learner's slots are doing goes to rank 0 when it saves, and comes back
+from its checkpoint when the job goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from stepstream_trainer.learner.checkpoint import State, deserialise, serialise
+from stepstream_trainer.learner.gathering import Interrupted, Pause
+
+if TYPE_CHECKING:
+    from stepstream_trainer.learner.board import Board
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """What all do after an iteration."""
+
+    done: bool
+    save: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class News:
+    """Episodes that have ended since a learner last told of any: true returns, and lengths in steps."""
+
+    returns: Sequence[float] = ()
+    lengths: Sequence[int] = ()
+
+
+class Ranks(Protocol):
+    """Loop thread only; every learner makes the same calls in the same order."""
+
+    @property
+    def rank(self) -> int: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def begin(self, states: Sequence[State] | None) -> State | None:
+        """Rank 0 gives every rank's state, or None for a fresh job; each gets its own."""
+
+    def collected(self, *, stop: bool) -> None:
+        """This learner has its steps, or is to stop. Raises Interrupted on all, if any is to stop."""
+
+    def agree(self, decide: Callable[[Sequence[News]], Order], news: News) -> Order:
+        """Rank 0 hears the others' news and decides for all."""
+
+    def gather(self, state: State) -> Sequence[State]:
+        """Rank 0 gets every rank's, in their order; the others get none."""
+
+    def end(self) -> None:
+        """Rank 0 has kept what the job was for; the others return when it has."""
+
+
+class Alone:
+    """The only learner."""
+
+    rank, size = 0, 1
+
+    def begin(self, states: Sequence[State] | None) -> State | None:
+        return states[0] if states else None
+
+    def collected(self, *, stop: bool) -> None:
+        if stop:
+            raise Interrupted
+
+    def agree(self, decide: Callable[[Sequence[News]], Order], news: News) -> Order:
+        return decide(())
+
+    def gather(self, state: State) -> Sequence[State]:
+        return (state,)
+
+    def end(self) -> None:
+        pass
+
+
+class InStep:
+    """One of several learners, by what they write on the board. Raises RankLostError from every method."""
+
+    def __init__(self, board: Board, *, tick: Pause) -> None:
+        """`tick` is called while others are waited for; it must not raise."""
+        self.rank, self.size = board.rank, board.world_size
+        self._board = board
+        self._tick = tick
+        self._iteration = 0
+
+    def begin(self, states: Sequence[State] | None) -> State | None:
+        if self.rank == 0:
+            for rank in range(1, self.size):
+                self._board.put(f"begin/{rank}", serialise(states[rank]) if states else b"")
+            return states[0] if states else None
+        data = self._board.get(f"begin/{self.rank}", self._tick)
+        self._board.discard(f"begin/{self.rank}")
+        return deserialise(data) if data else None
+
+    def collected(self, *, stop: bool) -> None:
+        if stop:
+            self._board.ask_to_stop()
+        if self._board.arrive(f"collected/{self._iteration}", flag=stop, pause=self._tick):
+            raise Interrupted
+
+    def agree(self, decide: Callable[[Sequence[News]], Order], news: News) -> Order:
+        self._iteration += 1
+        order = f"order/{self._iteration}"
+        if self.rank == 0:
+            decided = decide([self._news_of(rank) for rank in range(1, self.size)])
+            self._board.put(order, json.dumps(asdict(decided)).encode())
+            self._board.discard(f"order/{self._iteration - 1}")  # all have read it: they have told their news since
+            return decided
+        self._board.put(f"news/{self.rank}/{self._iteration}", json.dumps(asdict(news)).encode())
+        return Order(**json.loads(self._board.get(order, self._tick)))
+
+    def gather(self, state: State) -> Sequence[State]:
+        if self.rank:
+            self._board.put(f"state/{self.rank}/{self._iteration}", serialise(state))
+            return ()
+        return (state, *(deserialise(self._take(f"state/{rank}/{self._iteration}")) for rank in range(1, self.size)))
+
+    def end(self) -> None:
+        self._board.arrive("end", pause=self._tick)
+
+    def _news_of(self, rank: int) -> News:
+        return News(**json.loads(self._take(f"news/{rank}/{self._iteration}")))
+
+    def _take(self, name: str) -> bytes:
+        data = self._board.get(name, self._tick)
+        self._board.discard(name)
+        return data
