@@ -156,8 +156,8 @@ def reading(spec: Vectors | Categories) -> tuple[int, Read]:
     return spec.count, lambda observation: _read_categories(observation, spec.count)
 
 
-def tower(num_inputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(num_inputs, TOWER), nn.Tanh(), nn.Linear(TOWER, TOWER), nn.Tanh())
+def tower(num_inputs: int, unit: Callable[[], nn.Module] = nn.Tanh) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(num_inputs, TOWER), unit(), nn.Linear(TOWER, TOWER), unit())
 
 
 def _read_vectors(observation: torch.Tensor) -> torch.Tensor:

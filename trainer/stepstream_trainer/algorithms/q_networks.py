@@ -1,9 +1,10 @@
 """Q networks: from an observation to each action's value, or to the distribution of its return.
 
 N samples, A actions, K atoms. Images go through the Nature torso (Mnih et al. 2015), vectors and categories through
-two tanh layers of 64. A dueling network (Wang et al. 2016) reads the advantages and the state's value from features of
-their own. On images the two layers of features are the halves of one, so that they cost one product; and the gradient
-that both send into the convolutions is scaled by 1/sqrt(2) (section 4.2 there).
+two rectified layers of 64: units that saturate lose what tells one large value from another. A dueling network (Wang et
+al. 2016) reads the advantages and the state's value from features of their own. On images the two layers of features
+are the halves of one, so that they cost one product; and the gradient that both send into the convolutions is scaled by
+1/sqrt(2) (section 4.2 there).
 """
 
 from __future__ import annotations
@@ -85,13 +86,13 @@ class ImageFeatures(nn.Module):
 
 
 class TowerFeatures(nn.Module):
-    """Two tanh layers; with `dueling` two more of the value's own."""
+    """Two rectified layers; with `dueling` two more of the value's own."""
 
     def __init__(self, num_inputs: int, read: Read, *, dueling: bool) -> None:
         super().__init__()
         self._read = read
-        self.advantage = tower(num_inputs)
-        self.value = tower(num_inputs) if dueling else None
+        self.advantage = tower(num_inputs, nn.ReLU)
+        self.value = tower(num_inputs, nn.ReLU) if dueling else None
 
     def forward(self, observation: torch.Tensor) -> Features:
         numbers = self._read(observation)
