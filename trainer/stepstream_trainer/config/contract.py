@@ -1,6 +1,7 @@
 """What the operator (or the local runner) and the processes it starts have agreed on."""
 
 import re
+from pathlib import Path
 from typing import Final
 
 LEARNER_COMMAND: Final = ("python", "-m", "stepstream_trainer.learner")
@@ -9,8 +10,12 @@ SIMULATOR_COMMAND: Final = ("python", "-m", "stepstream_trainer.simulator")
 EXIT_DONE: Final = 0
 """The job is over: the budget is spent, the goal is reached, or (a simulator) the learner said so."""
 
+EXIT_FAILED: Final = 1
+"""A failure, like whatever else is not listed here: start all learners again, and count it."""
+
 EXIT_RESUME: Final = 75
-"""SIGTERM was handled and a checkpoint written: start me again. sysexits.h EX_TEMPFAIL."""
+"""Start me again, it is no failure of mine: SIGTERM was handled and a checkpoint written, or another learner was lost.
+sysexits.h EX_TEMPFAIL."""
 
 EXIT_INVALID: Final = 78
 """The input cannot work; trying again is of no use. sysexits.h EX_CONFIG."""
@@ -28,7 +33,7 @@ CONFIG: Final = "STEPSTREAM_CONFIG"
 """Path of job.json."""
 
 RUN_DIR: Final = "STEPSTREAM_RUN_DIR"
-"""A learner's directory: checkpoints/, metrics.jsonl, tensorboard/."""
+"""The learners' directory: checkpoints/, metrics.jsonl, tensorboard/. They may share it: see `rank_directory`."""
 
 RANK: Final = "STEPSTREAM_RANK"
 WORLD_SIZE: Final = "STEPSTREAM_WORLD_SIZE"
@@ -71,3 +76,8 @@ _AT_RANK: Final = re.compile(r"\{(?:(\d+)\+)?rank\}")
 def at_rank(address: str, rank: int) -> str:
     """The address of one learner, from one of all: `{rank}` by the rank, `{7070+rank}` by their sum."""
     return _AT_RANK.sub(lambda match: str(int(match[1] or 0) + rank), address)
+
+
+def rank_directory(run_directory: Path, rank: int) -> Path:
+    """Where a learner writes what only it writes: rank 0 in the run's directory itself, as if it were alone."""
+    return run_directory / f"rank-{rank}" if rank else run_directory
