@@ -219,15 +219,20 @@ def test_the_others_hear_of_free_slots_and_of_who_is_here() -> None:
     assert branch.shared[1] == Need(free_slots=4)
 
 
-def test_a_learner_that_does_not_serve_yet_needs_nobody_and_keeps_who_is_there() -> None:
-    shared: dict[int, Need] = {}
+def test_a_learner_that_does_not_serve_yet_lets_its_simulators_help_another_to_begin() -> None:
+    shared = {1: Need(free_slots=4)}
     table = LeaseTable([range(4)], expected=1, max_lease_slots=4)
-    slots = Slots(SPACES, num_slots=4, groups=1, deterministic=True, rank=1)
-    leasing = Leasing(slots, table, Counts(), homing=Spoke(NeedsInMemory(rank=1, shared=shared), 1))
-    guest = leasing.offer("g", 1, lambda: None, guest=True)
+    slots = Slots(SPACES, num_slots=4, groups=1, deterministic=True)
+    desk = Desk()
+    hub = Hub(NeedsInMemory(rank=0, shared=shared), 2, lambda: desk.now)
+    leasing = Leasing(slots, table, Counts(), homing=hub)
+    only = leasing.offer("a", 1, lambda: None)
     leasing.look()
-    assert shared[1] == Need(free_slots=0, simulators=frozenset("g"))
-    assert leasing.wait_lease(guest, 0.0) is None
+    assert shared[0] == Need(free_slots=0, simulators=frozenset("a"))
+    desk.now = 3.0
+    leasing.look()
+    with pytest.raises(SentElsewhereError, match="rank 1"):
+        leasing.wait_lease(only, 0.0)
 
 
 def test_a_guest_that_waits_in_vain_is_sent_back_to_rank_0() -> None:

@@ -248,14 +248,14 @@ class Leasing:
         return place.guest
 
     def _move(self) -> None:
-        """Tell of this learner's need, and send on the offers that others need more. Locked."""
+        """Tell of this learner's need, and send on the offers that others need more. Locked.
+
+        Before it grants leases it needs nobody: whoever has been here may go and let another learner begin.
+        """
         if self._homing is None:
             return
-        simulators = frozenset(stream.simulator for stream in self._streams.values())
-        if not self._serving:
-            self._homing.moves(Need(free_slots=0, simulators=simulators), {})
-            return
-        need = Need(free_slots=len(self._slots.reward) - self._table.num_leased, simulators=simulators)
+        free = len(self._slots.reward) - self._table.num_leased if self._serving else 0
+        need = Need(free_slots=free, simulators=frozenset(stream.simulator for stream in self._streams.values()))
         waiting = {
             number: Waiting(simulator=stream.simulator, guest=stream.guest)
             for number, stream in self._streams.items()
