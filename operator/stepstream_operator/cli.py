@@ -84,10 +84,14 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         nargs="?",
         const=STREAM_PORT,
         metavar="PORT",
-        help=f"stream over TCP on the loopback interface (default port {STREAM_PORT}) instead of a Unix socket",
+        help=f"stream over TCP on the loopback interface (default port {STREAM_PORT}) instead of Unix sockets; "
+        "the learner of rank r takes PORT + r",
     )
     command.add_argument(
-        "--http-port", type=_port, metavar="PORT", help="serve the learner's /metrics and /status on this loopback port"
+        "--http-port",
+        type=_port,
+        metavar="PORT",
+        help="serve the learner's /metrics and /status on this loopback port; the learner of rank r takes PORT + r",
     )
     command.set_defaults(execute=_run, start=Start.AUTO)
 

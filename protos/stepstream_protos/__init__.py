@@ -1,3 +1,3 @@
 """The wire between simulators and learners; `v1/stream.proto` documents every field."""
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2

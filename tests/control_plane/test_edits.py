@@ -58,6 +58,7 @@ IMMUTABLE: dict[str, Any] = {
     "learners.environments": {"learners": {"environments": 32}},
     "learners.groups": {"learners": {"groups": 1}},
     "learners.precision": {"learners": {"precision": "Float32"}},
+    "learners.maxPolicyLag": {"learners": {"maxPolicyLag": 4}},
     "checkpoint.volume": {"checkpoint": {"volume": {"claimName": "other"}}},
     "managedBy": {"managedBy": "kueue.x-k8s.io/multikueue"},
 }

@@ -31,6 +31,7 @@ REFUSED: dict[str, Object] = {
     "bounds the wrong way round": manifest(simulators={"replicas": 4, "minReplicas": 6, "maxReplicas": 3}),
     "a name of 50 characters": manifest("a" * 50),
     "A3C in step": manifest(algorithm={"name": "A3C"}, mode="Sync"),
+    "a batch that learners cannot divide": manifest(learners={"replicas": 3}),
     "text for a number": manifest(totalSteps="1M"),
     "no environment": manifest() | {"spec": {"algorithm": {"name": "PPO"}}},
 }

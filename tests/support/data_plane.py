@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from stepstream_trainer.config import TrainerConfig, contract, dump, parse
+from stepstream_trainer.learner.homing import Homing
 from stepstream_trainer.learner.ingest import StreamServer
 from stepstream_trainer.learner.slots import TRUNCATED, Slots
 
@@ -29,7 +30,13 @@ PONG = {"id": "ALE/Pong-v5", "atari": {"stickyActionProbability": "0.25", "maxEp
 
 
 def config_of(
-    environment: dict[str, Any], *, environments: int = 8, groups: int = 2, simulators: int = 1, seed: int = 3
+    environment: dict[str, Any],
+    *,
+    environments: int = 8,
+    groups: int = 2,
+    simulators: int = 1,
+    seed: int = 3,
+    learners: int = 1,
 ) -> TrainerConfig:
     return parse(
         TrainerConfig,
@@ -38,7 +45,7 @@ def config_of(
             "seed": seed,
             "environment": environment,
             "algorithm": {"name": "PPO"},
-            "learner": {"environments": environments, "groups": groups},
+            "learner": {"environments": environments, "groups": groups, "replicas": learners},
             "simulators": {"replicas": simulators},
         },
         path="",
@@ -93,20 +100,23 @@ class LearnerEnd:
         address: str = "",
         step: int = 0,
         tls_directory: Path | None = None,
+        rank: int = 0,
+        homing: Homing | None = None,
     ) -> None:
+        """`homing` where the job has several learners; their sockets differ by the rank."""
         self.config = config
         self.step = step
         """Of every slot; the policy looks at it."""
         self.counts = Counts()
-        self.address = address or f"unix:{directory}/learner"
+        self.address = address or f"unix:{directory}/learner-{rank}"
         groups = config.learner.groups
         assert isinstance(groups, int)
         self._num_groups = groups
         self.slots: Slots | None = None
         self.server = StreamServer(
-            config, self.address, groups=groups, tls_directory=tls_directory, rank=0, metrics=self.counts
+            config, self.address, groups=groups, tls_directory=tls_directory, rank=rank, metrics=self.counts
         )
-        self.server.start()
+        self.server.start(homing)
 
     def begin(self, state: dict[str, Any] | None = None) -> Slots:
         """Wait for the first simulator; let the slots be served, from `state` if there is one."""

@@ -14,7 +14,7 @@ from stepstream_trainer.channel import SERVER_OPTIONS
 from stepstream_trainer.learner.messages import HEARTBEAT, JOB_OVER
 from tests.support.data_plane import PATIENCE_SECONDS
 
-__all__ = ["HEARTBEAT", "JOB_OVER", "Inbox", "Script", "actions", "lease", "scripted_learner"]
+__all__ = ["HEARTBEAT", "JOB_OVER", "Inbox", "Script", "actions", "lease", "redirect", "scripted_learner"]
 
 
 class Inbox:
@@ -82,6 +82,10 @@ def lease(slots: int) -> pb.LearnerMessage:
     """Of slots that have played nothing yet."""
     starts = [pb.SlotLease(slot=slot, global_slot=slot) for slot in range(slots)]
     return pb.LearnerMessage(lease=pb.Lease(group=0, slots=starts))
+
+
+def redirect(rank: int, *, guest: bool = False) -> pb.LearnerMessage:
+    return pb.LearnerMessage(redirect=pb.Redirect(rank=rank, guest=guest))
 
 
 def actions(slots: int, sequence: int) -> pb.LearnerMessage:

@@ -126,8 +126,23 @@ def test_a_learners_idle_threads_leave_the_cores_to_the_emulators_unless_the_job
 
 def test_simulators_dial_a_host_name_that_outlives_attempts() -> None:
     environment = {item["name"]: item.get("value") for item in container(make_job(), SIMULATOR)["env"]}
-    assert environment[contract.LEARNER] == "dns:///pong-learner-0.pong-learner.games.svc:7070"
+    assert environment[contract.LEARNER] == "dns:///pong-learner-{rank}.pong-learner.games.svc:7070"
     assert child(make_job(), "Service")["metadata"]["name"] == pod_spec(make_job(), LEARNER)["subdomain"]
+
+
+def rendezvous_of(job: TrainingJob) -> tuple[str | None, list[str], list[str]]:
+    """Where its learners meet, and the ports of their container and of their Service."""
+    learner = container(job, LEARNER)
+    environment = {item["name"]: item.get("value") for item in learner["env"]}
+    ports = ([port["name"] for port in source["ports"]] for source in (learner, child(job, "Service")["spec"]))
+    return environment.get(contract.RENDEZVOUS), *ports
+
+
+def test_several_learners_meet_at_rank_0_and_a_lone_one_meets_nobody() -> None:
+    several = ["stream", "http", "rendezvous"]
+    address = "pong-learner-0.pong-learner.games.svc:7071"
+    assert rendezvous_of(make_job({"learners": {"replicas": 2}})) == (address, several, several)
+    assert rendezvous_of(make_job()) == (None, several[:2], several[:2])
 
 
 @pytest.mark.parametrize("role", [LEARNER, SIMULATOR])
@@ -243,9 +258,8 @@ def test_one_machine_runs_the_commands_of_the_clusters_containers() -> None:
 def test_addresses_and_paths_of_processes_are_those_of_their_pods() -> None:
     learner = process(workload(local_children(make_job()), LEARNER), pod_name="pong-learner-0", index=0)
     simulator = process(workload(local_children(make_job()), SIMULATOR), pod_name="pong-simulator-3")
-    assert (
-        learner.environment[contract.LISTEN] == simulator.environment[contract.LEARNER] == "unix:/tmp/s/learner-0.sock"
-    )
+    assert learner.environment[contract.LISTEN] == "unix:/tmp/s/learner-0.sock"
+    assert simulator.environment[contract.LEARNER] == "unix:/tmp/s/learner-{rank}.sock"
     assert simulator.environment[contract.SIMULATOR] == "pong-simulator-3"
     assert simulator.environment[contract.HTTP] == "unix:/tmp/s/pong-simulator-3-http.sock"
     assert learner.environment[contract.CONFIG] in files(local_children(make_job()))
@@ -255,8 +269,8 @@ def test_streams_may_take_tcp_on_one_machine() -> None:
     children_over_tcp = local_children(make_job(), stream_port=7171)
     learner = process(workload(children_over_tcp, LEARNER), pod_name="l")
     simulator = process(workload(children_over_tcp, SIMULATOR), pod_name="s")
-    assert learner.environment[contract.LISTEN] == "127.0.0.1:7171"
-    assert simulator.environment[contract.LEARNER] == "dns:///127.0.0.1:7171"
+    assert learner.environment[contract.LISTEN] == "127.0.0.1:{7171+rank}"
+    assert simulator.environment[contract.LEARNER] == "dns:///127.0.0.1:{7171+rank}"
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,18 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "spec.algorithm.parameters.valueMaximum: must be above valueMinimum, got 10.0",
     ),
     (
+        {"learners": {"replicas": 3}, "simulators": {"replicas": 3}},
+        "spec.algorithm.parameters.minibatchSize: must be divisible by learners.replicas: in mode Sync the learners "
+        "divide each batch among them, got 512",
+    ),
+    (
+        {**_dqn(), "learners": {"replicas": 3}, "mode": "Sync"},
+        "spec.algorithm.parameters.batchSize: must be divisible by learners.replicas: in mode Sync the learners "
+        "divide each batch among them, got 32",
+    ),
+    ({"learners": {"replicas": 0}}, "spec.learners.replicas: must be at least 1, got 0"),
+    ({"learners": {"maxPolicyLag": 0}}, "spec.learners.maxPolicyLag: must be at least 1, got 0"),
+    (
         {"algorithm": {"name": "APPO"}, "mode": "Sync"},
         "spec.mode: must not be Sync beside A3C or APPO, the asynchronous variants of A2C and PPO",
     ),
@@ -230,6 +242,18 @@ def test_the_papers_asynchronous_names_mean_their_algorithm_in_mode_async(
 ) -> None:
     spec = make_job({"algorithm": {"name": name}, **mode}).spec
     assert (spec.algorithm.name, spec.mode) == (meant, Mode.Async)
+
+
+@pytest.mark.parametrize("algorithm", [{"name": "PPO"}, {"name": "DQN"}])
+@pytest.mark.parametrize(("replicas", "mode"), [(3, "Async"), (4, "Sync"), (4, "Auto")])
+def test_learners_divide_batches_unless_each_learns_for_itself(
+    algorithm: dict[str, str], replicas: int, mode: str
+) -> None:
+    assert make_job({"algorithm": algorithm, "mode": mode, "learners": {"replicas": replicas}}).spec.mode == mode
+
+
+def test_appo_needs_no_batch_that_can_be_divided() -> None:
+    assert make_job({"algorithm": {"name": "APPO"}, "learners": {"replicas": 3}}).spec.mode is Mode.Async
 
 
 def test_an_integer_may_be_written_with_an_exponent() -> None:

@@ -22,6 +22,18 @@ def test_progress_is_told_in_numbers_and_for_people() -> None:
     assert (progress.percent, progress.estimated_remaining_seconds, progress.remaining) == ("62%", 184, "3m4s")
 
 
+def test_rank_0_tells_the_jobs_totals() -> None:
+    job = make_job({"learners": {"replicas": 2}})
+    whole, part = report(steps=2000, checkpoint_step=9), report(rank=1, steps=900, checkpoint_step=7)
+    seen = {"learner_job": learner_job(), "reports": (whole, part)}
+    told = derived(job, previous=derived(job), **seen)
+    assert told.progress is not None
+    assert told.checkpoint is not None
+    assert (told.progress.steps, told.checkpoint.step) == (2000, 9)
+    later = derived(job, seconds=60, previous=told, learner_job=learner_job(), reports=(part,))
+    assert (later.progress, later.checkpoint) == (told.progress, told.checkpoint), "what was known stays"
+
+
 def test_no_number_of_a_status_is_a_float() -> None:
     told = derive_status(make_job(), Observed(previous=running(), reports=(report(episode_return=1.5),)), NOW)
     assert not [value for value in flattened(told) if isinstance(value, float)]

@@ -129,6 +129,47 @@ def test_a_restarted_simulator_ends_the_streams_of_its_earlier_life() -> None:
     assert slots_of(table.grants(1.0)) == [(0, 1, 2, 3)]
 
 
+def test_a_guest_is_granted_what_is_free_at_once_where_nobody_is_at_home() -> None:
+    table = table_of(8, expected=4)
+    table.offer(0, "guest", 1, 0.0, guest=True)
+    assert slots_of(table.grants(0.0)) == [tuple(range(8))]
+
+
+def test_beside_simulators_at_home_a_guest_is_granted_only_what_was_free_for_long() -> None:
+    table = table_of(8, expected=2)
+    table.offer(0, "a", 1, 0.0)
+    table.offer(1, "guest", 1, 0.0, guest=True)
+    assert slots_of(table.grants(0.0)) == [(0, 1, 2, 3)]
+    assert [(grant.stream, grant.slots) for grant in table.grants(PATIENCE)] == [(1, (4, 5, 6, 7))]
+
+
+def test_a_simulator_at_home_that_joins_is_promised_all_that_a_guest_serves() -> None:
+    table = table_of(8, expected=2)
+    table.offer(0, "guest", 1, 0.0, guest=True)
+    table.grants(0.0)
+    table.offer(1, "a", 1, 0.0)
+    assert table.grants(0.0) == [Grant(stream=1, group=0, slots=tuple(range(8)), promised=True)]
+    release_all(table, 0)
+    assert table.spent() == [0]
+
+
+def test_a_simulator_at_home_takes_from_a_guest_before_it_takes_from_others() -> None:
+    table = table_of(8, expected=2)
+    table.offer(0, "a", 1, 0.0)
+    table.offer(1, "guest", 1, 0.0, guest=True)
+    table.grants(0.0)
+    table.grants(PATIENCE)
+    table.offer(2, "b", 1, PATIENCE)
+    assert table.grants(PATIENCE) == [Grant(stream=2, group=0, slots=(4, 5, 6, 7), promised=True)]
+
+
+def test_guests_share_among_themselves_where_nobody_is_at_home() -> None:
+    table = table_of(8)
+    table.offer(0, "g", 1, 0.0, guest=True)
+    table.offer(1, "h", 1, 0.0, guest=True)
+    assert slots_of(table.grants(0.0)) == [(0, 1, 2, 3), (4, 5, 6, 7)]
+
+
 def test_no_lease_is_larger_than_a_message_can_carry() -> None:
     table = table_of(8, max_lease_slots=3)
     for stream in range(4):
@@ -138,7 +179,7 @@ def test_no_lease_is_larger_than_a_message_can_carry() -> None:
 
 
 class LeaseMachine(RuleBasedStateMachine):
-    """Simulators come, go, are restarted; episodes end; time passes."""
+    """Simulators come, go, are restarted; episodes end; time passes. One of them, d, is a guest."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -161,7 +202,7 @@ class LeaseMachine(RuleBasedStateMachine):
         if any(name == other and stream not in self.leases for stream, (other, _) in self.open.items()):
             return  # one spare offer is all that a simulator keeps
         stream = next(self.streams)
-        self.table.offer(stream, name, self.incarnation[name], self.now)
+        self.table.offer(stream, name, self.incarnation[name], self.now, guest=name == "d")
         self.open[stream] = (name, self.incarnation[name])
         self.grant()
 
@@ -169,7 +210,7 @@ class LeaseMachine(RuleBasedStateMachine):
     def restarts(self, name: str) -> None:
         self.incarnation[name] += 1
         stream = next(self.streams)
-        for outlived in self.table.offer(stream, name, self.incarnation[name], self.now):
+        for outlived in self.table.offer(stream, name, self.incarnation[name], self.now, guest=name == "d"):
             self.end(outlived)
         assert not any(name == other for other, _ in self.open.values())
         self.open[stream] = (name, self.incarnation[name])

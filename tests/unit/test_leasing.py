@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from stepstream_trainer.channel import ROWS_SECONDS
+from stepstream_trainer.learner.homes import Need, Place
+from stepstream_trainer.learner.homing import Homing, Hub, Spoke
 from stepstream_trainer.learner.leases import LeaseTable
-from stepstream_trainer.learner.leasing import Leasing, Service, Stream, StreamOverError, Turn
+from stepstream_trainer.learner.leasing import Leasing, SentElsewhereError, Service, Stream, StreamOverError, Turn
 from stepstream_trainer.learner.slots import Slots
 from stepstream_trainer.rows import START, TERMINATED, VACANT, Rows, Spaces
 from tests.support.data_plane import Counts
+from tests.support.learners import NeedsInMemory
 
 SPACES = Spaces(shape=(), dtype=np.dtype(np.float32), num_actions=4, num_categories=0)
 
@@ -27,11 +30,14 @@ class Desk:
 
     def __post_init__(self) -> None:
         table = LeaseTable([range(4)], expected=1, max_lease_slots=4)
-        self.leasing = Leasing(self.slots, table, self.counts, clock=lambda: self.now)
+        self.leasing = Leasing(self.slots, table, self.counts, clock=lambda: self.now, homing=self.homing())
         self.leasing.begin()
 
-    def offer(self, name: str, incarnation: int = 1) -> Stream:
-        return self.leasing.offer(name, incarnation, lambda: self.cancelled.append(name))
+    def homing(self) -> Homing | None:
+        return None
+
+    def offer(self, name: str, incarnation: int = 1, *, guest: bool = False) -> Stream:
+        return self.leasing.offer(name, incarnation, lambda: self.cancelled.append(name), guest=guest)
 
     def bring(self, stream: Stream, *flags: int) -> None:
         """Rows of a lease, all lanes the same observation."""
@@ -161,3 +167,92 @@ def test_stopping_ends_every_stream_and_refuses_new_ones() -> None:
         desk.leasing.wait_lease(spare, 60.0)
     with pytest.raises(StreamOverError):
         desk.offer("b")
+
+
+@dataclass(slots=True)
+class Branch(Desk):
+    """The desk of a learner of two; the other's needs are what a test says they are."""
+
+    rank: int = 0
+    shared: dict[int, Need] = field(default_factory=dict)
+
+    def homing(self) -> Homing:
+        board = NeedsInMemory(rank=self.rank, shared=self.shared)
+        return Spoke(board, 1, lambda: self.now) if self.rank else Hub(board, 2, lambda: self.now)
+
+    def sent_to(self, stream: Stream) -> Place:
+        with pytest.raises(SentElsewhereError) as sent:
+            self.leasing.wait_lease(stream, 0.0)
+        return sent.value.place
+
+
+def test_an_offer_that_belongs_to_another_learner_is_not_taken_in() -> None:
+    hub = Branch()
+    hub.offer("a")
+    with pytest.raises(SentElsewhereError) as sent:
+        hub.offer("b")
+    assert sent.value.place == Place(rank=1)
+    assert hub.counts.streams == 1
+
+
+def test_a_spare_stream_goes_to_a_learner_that_has_been_in_need_for_long_and_a_lease_never() -> None:
+    hub = Branch()
+    lease, spare = hub.offer("a"), hub.offer("a")
+    hub.shared[1] = Need(free_slots=4)
+    for hub.now in (0.0, 2.9):
+        hub.leasing.look()
+        assert hub.leasing.wait_lease(spare, 0.0) is None
+    hub.now = 3.0
+    hub.leasing.look()
+    assert hub.sent_to(spare) == Place(rank=1, guest=True)
+    assert hub.leasing.wait_lease(lease, 0.0) is not None
+    assert hub.leasing.service() == Service(leased=4, simulators=1)
+
+
+def test_the_others_hear_of_free_slots_and_of_who_is_here() -> None:
+    branch = Branch(rank=1)
+    lease = branch.offer("a")
+    branch.leasing.look()
+    assert branch.shared[1] == Need(free_slots=0, simulators=frozenset("a"))
+    branch.leasing.end(lease)
+    branch.leasing.look()
+    assert branch.shared[1] == Need(free_slots=4)
+
+
+def test_a_learner_that_does_not_serve_yet_lets_its_simulators_help_another_to_begin() -> None:
+    shared = {1: Need(free_slots=4)}
+    table = LeaseTable([range(4)], expected=1, max_lease_slots=4)
+    slots = Slots(SPACES, num_slots=4, groups=1, deterministic=True)
+    desk = Desk()
+    hub = Hub(NeedsInMemory(rank=0, shared=shared), 2, lambda: desk.now)
+    leasing = Leasing(slots, table, Counts(), homing=hub)
+    only = leasing.offer("a", 1, lambda: None)
+    leasing.look()
+    assert shared[0] == Need(free_slots=0, simulators=frozenset("a"))
+    desk.now = 3.0
+    leasing.look()
+    with pytest.raises(SentElsewhereError, match="rank 1"):
+        leasing.wait_lease(only, 0.0)
+
+
+def test_a_guest_that_waits_in_vain_is_sent_back_to_rank_0() -> None:
+    branch = Branch(rank=1)
+    branch.offer("a")
+    spare, guest = branch.offer("a"), branch.offer("g", guest=True)
+    branch.leasing.look()
+    assert branch.sent_to(guest) == Place(rank=0)
+    assert branch.leasing.wait_lease(spare, 0.0) is None
+
+
+def test_while_another_learner_is_in_need_one_spare_stream_a_second_goes_back_to_rank_0() -> None:
+    branch = Branch(rank=1)
+    branch.offer("a")
+    first, second = branch.offer("a"), branch.offer("a")
+    branch.shared[0] = Need(free_slots=1)
+    for branch.now in (0.0, 3.0, 3.75):
+        branch.leasing.look()
+    assert branch.sent_to(first) == Place(rank=0)
+    assert branch.leasing.wait_lease(second, 0.0) is None
+    branch.now = 4.0
+    branch.leasing.look()
+    assert branch.sent_to(second) == Place(rank=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +46,7 @@ from stepstream_operator.local.runner import how_to_train_on
 from stepstream_operator.local.sockets import remove_left_sockets, socket_directory
 from stepstream_operator.local.wakeup import Wakeup
 from stepstream_operator.status.lifecycle import INVALID_INPUT
+from stepstream_trainer.config.contract import at_rank
 from stepstream_trainer.learner.metrics import LoopPhase
 from stepstream_trainer.learner.status import Identity, LearnerStatus, Progress
 from tests.support.full_disk import files_limited_to
@@ -225,7 +227,8 @@ class TestPlan:
         assert [spec.name for spec in plan.simulators] == ["cart-simulator-0", "cart-simulator-1"]
         assert learner.command == ("python", "-m", "stepstream_trainer.learner")
         assert learner.environment["STEPSTREAM_ATTEMPT"] == "3"
-        assert plan.simulators[0].environment["STEPSTREAM_LEARNER"] == learner.environment["STEPSTREAM_LISTEN"]
+        dialled = at_rank(plan.simulators[0].environment["STEPSTREAM_LEARNER"], 0)
+        assert dialled == learner.environment["STEPSTREAM_LISTEN"] == "unix:/s/learner-0.sock"
         assert list(plan.files) == [str(tmp_path / "config" / "job.json")]
 
     def test_ports_take_the_place_of_sockets(self, tmp_path: Path) -> None:
@@ -235,13 +238,65 @@ class TestPlan:
         assert plan.learners[0].environment["STEPSTREAM_LISTEN"] == "127.0.0.1:7071"
         assert plan.status_address == "127.0.0.1:9091"
 
+    @pytest.mark.parametrize(
+        ("ports", "listens"),
+        [
+            (
+                {"stream_port": 7070, "http_port": 9090},
+                [("127.0.0.1:7070", "127.0.0.1:9090"), ("127.0.0.1:7071", "127.0.0.1:9091")],
+            ),
+            (
+                {},
+                [
+                    ("unix:/s/learner-0.sock", "unix:/s/learner-0-http.sock"),
+                    ("unix:/s/learner-1.sock", "unix:/s/learner-1-http.sock"),
+                ],
+            ),
+        ],
+        ids=["ports", "sockets"],
+    )
+    def test_each_learner_listens_where_simulators_dial_its_rank(
+        self, ports: dict[str, int], listens: list[tuple[str, str]], tmp_path: Path
+    ) -> None:
+        run = RunDirectory(tmp_path, "run")
+        two = make_job(tmp_path, "spec.learners.replicas=2")
+        plan = plan_processes(two, 1, place(run, Addresses(sockets="/s", **ports)), run)
+        found = [(one.environment["STEPSTREAM_LISTEN"], one.environment["STEPSTREAM_HTTP"]) for one in plan.learners]
+        assert found == listens
+        target = plan.simulators[0].environment["STEPSTREAM_LEARNER"].removeprefix("dns:///")
+        assert [at_rank(target, rank) for rank in range(2)] == [listen for listen, _ in listens]
+        assert plan.status_address == listens[0][1]
+
+    def test_learners_meet_on_the_loopback_interface_at_a_port_of_their_attempt(self, tmp_path: Path) -> None:
+        run = RunDirectory(tmp_path, "run")
+        two = make_job(tmp_path, "spec.learners.replicas=2")
+        plans = [plan_processes(two, 1, place(run, Addresses(sockets="/s")), run) for _ in range(20)]
+        met = [{one.environment["STEPSTREAM_RENDEZVOUS"] for one in plan.learners} for plan in plans]
+        assert {len(each) for each in met} == {1}
+        assert len(set.union(*met)) > 1
+        assert {one.environment["GLOO_SOCKET_IFNAME"] for one in plans[0].learners} == {"lo"}
+
+    def test_a_lone_learner_meets_nobody(self, tmp_path: Path) -> None:
+        run = RunDirectory(tmp_path, "run")
+        [learner] = plan_processes(make_job(tmp_path), 1, place(run, Addresses(sockets="/s")), run).learners
+        assert not {"STEPSTREAM_RENDEZVOUS", "GLOO_SOCKET_IFNAME"} & learner.environment.keys()
+
+    def test_learners_write_no_common_files(self, tmp_path: Path) -> None:
+        run = RunDirectory(tmp_path, "run")
+        two = make_job(tmp_path, "spec.learners.replicas=2")
+        plan = plan_processes(two, 1, place(run, Addresses(sockets="/s")), run)
+        last_words = [one.environment["STEPSTREAM_FINAL_STATUS"] for one in plan.learners]
+        assert last_words == [f"{tmp_path}/final-status.json", f"{tmp_path}/rank-1/final-status.json"]
+        assert len({one.log for one in plan.learners}) == 2
+
     def test_the_longest_socket_path_fits_into_the_kernels_107_bytes(self, tmp_path: Path) -> None:
         run = RunDirectory(tmp_path, "run")
         job = make_job(tmp_path, f"metadata.name={'n' * 40}", "spec.learners.environments=4096")
         job = replace(job, spec=replace(job.spec, simulators=replace(job.spec.simulators, replicas=4096)))
         with socket_directory() as sockets:
             plan = plan_processes(job, 1, place(run, Addresses(sockets=sockets)), run)
-        longest = max(len(spec.environment["STEPSTREAM_HTTP"].removeprefix("unix:")) for spec in plan.simulators)
+        processes = (*plan.simulators, *plan.learners)
+        longest = max(len(spec.environment["STEPSTREAM_HTTP"].removeprefix("unix:")) for spec in processes)
         assert longest <= 107
 
 
@@ -316,6 +371,14 @@ class TestDisplay:
             "Running, 500/1,000 steps (50.0%), 2,000 frames, 0 steps/s, return 12.50, lag 0, left ?, waiting 25%, "
             "inference 25%, optimise 50%, simulators 1/2 up, checkpoint at 400, 12s ago"
         )
+
+    def test_learners_are_counted_where_there_are_several(self) -> None:
+        stream = io.StringIO()
+        view = replace(make_view(parse_figures(learner_answer())), learners_up=1, learners_wanted=2)
+        Console(file=stream, width=100).print(panel(view))
+        for text in (line(view), line(replace(view, figures=None))):
+            assert "learners 1/2 up, simulators 1/2 up" in text
+        assert re.search(r"learners +1/2 up", stream.getvalue())
 
     def test_lines_come_at_intervals_and_at_changes_of_the_phase(self) -> None:
         stream = io.StringIO()

@@ -2,9 +2,13 @@
 
 from typing import Any, Final
 
-from stepstream_trainer.config import PPOParameters
+from stepstream_trainer.config import DQNParameters, Mode, PPOParameters, QLearningParameters
 from stepstream_trainer.config.fields import CrossRule, spec_fields
 
+SHARED: Final = "must be divisible by learners.replicas: in mode Sync the learners divide each batch among them"
+
+_Q_BATCH: Final = DQNParameters().batch_size
+"""Of the whole family."""
 _PPO_DEFAULTS: Final = {field.name: field.default() for field in spec_fields(PPOParameters) if field.default}
 
 
@@ -13,6 +17,21 @@ def _minibatches_fill_the_rollout(spec: Any) -> bool:
     if not isinstance(parameters, PPOParameters):
         return True
     return bool(parameters.horizon * spec.learners.environments % parameters.minibatch_size == 0)
+
+
+def _learners_share_batches(spec: Any, size: int) -> bool:
+    """In mode Auto too, since it may become Sync."""
+    return bool(spec.mode is Mode.Async or size % spec.learners.replicas == 0)
+
+
+def _learners_share_minibatches(spec: Any) -> bool:
+    parameters = spec.algorithm.parameters
+    return not isinstance(parameters, PPOParameters) or _learners_share_batches(spec, parameters.minibatch_size)
+
+
+def _learners_share_samples(spec: Any) -> bool:
+    parameters = spec.algorithm.parameters
+    return not isinstance(parameters, QLearningParameters) or _learners_share_batches(spec, parameters.batch_size)
 
 
 def _simulators_have_slots(spec: Any) -> bool:
@@ -31,6 +50,12 @@ def _cel_parameter(name: str, default: object) -> str:
     return f"self.algorithm.?parameters.?{name}.orValue({default})"
 
 
+def _divided(field: str, default: object, names: str) -> str:
+    """CEL of a batch size that learners divide; APPO is not among the names, because it means mode Async."""
+    size = _cel_parameter(field, default)
+    return f"self.mode == 'Async' || !(self.algorithm.name in [{names}]) || ({size}) % self.learners.replicas == 0"
+
+
 TRAINING_RULES: Final = (
     CrossRule(
         field="algorithm.parameters.minibatchSize",
@@ -40,6 +65,20 @@ TRAINING_RULES: Final = (
         cel="!(self.algorithm.name in ['PPO', 'APPO']) || "
         + f"{_cel_parameter('horizon', _PPO_DEFAULTS['horizon'])} * self.learners.environments % "
         + f"{_cel_parameter('minibatchSize', _PPO_DEFAULTS['minibatch_size'])} == 0",
+    ),
+    CrossRule(
+        field="algorithm.parameters.minibatchSize",
+        message=SHARED,
+        holds=_learners_share_minibatches,
+        value=lambda spec: spec.algorithm.parameters.minibatch_size,
+        cel=_divided("minibatchSize", _PPO_DEFAULTS["minibatch_size"], "'PPO'"),
+    ),
+    CrossRule(
+        field="algorithm.parameters.batchSize",
+        message=SHARED,
+        holds=_learners_share_samples,
+        value=lambda spec: spec.algorithm.parameters.batch_size,
+        cel=_divided("batchSize", _Q_BATCH, "'DQN', 'CategoricalDQN', 'EpsilonRainbow'"),
     ),
     CrossRule(
         field="simulators.replicas",

@@ -9,6 +9,10 @@ from stepstream_trainer.config import contract, to_mapping
 
 HTTP_PORT_NAME: Final = "http"
 STREAM_PORT_NAME: Final = "stream"
+RENDEZVOUS_PORT_NAME: Final = "rendezvous"
+
+COLLECTIVE_INTERFACE: Final = "GLOO_SOCKET_IFNAME"
+"""Torch's Gloo takes the interface of the machine's own name otherwise, which a laptop may not resolve."""
 
 Container = dict[str, Any]
 
@@ -25,9 +29,12 @@ def learner_container(job: TrainingJob, attempt: int, placement: Placement) -> C
         _value(*contract.SPIN),
         _value(contract.HTTP, placement.learner_http),
         _value(contract.FINAL_STATUS, placement.final_status),
+        *(_rendezvous(placement) if has_several_learners(job) else []),
         *_tls(placement),
     ]
     ports = [_port(STREAM_PORT_NAME, contract.STREAM_PORT), _port(HTTP_PORT_NAME, contract.HTTP_PORT)]
+    if has_several_learners(job):
+        ports.append(_port(RENDEZVOUS_PORT_NAME, contract.RENDEZVOUS_PORT))
     return {
         "name": LEARNER,
         "image": placement.images.learner,
@@ -60,6 +67,18 @@ def simulator_container(job: TrainingJob, placement: Placement) -> Container:
         "readinessProbe": _probe("/readyz", period_seconds=5, failures=2),
         **_common(job, job.spec.simulators.resources),
     }
+
+
+def has_several_learners(job: TrainingJob) -> bool:
+    return job.spec.learners.replicas > 1
+
+
+def _rendezvous(placement: Placement) -> list[dict[str, Any]]:
+    interface = placement.collective_interface
+    return [
+        _value(contract.RENDEZVOUS, placement.rendezvous),
+        *([_value(COLLECTIVE_INTERFACE, interface)] if interface else []),
+    ]
 
 
 def _common(job: TrainingJob, resources: Resources) -> Container:

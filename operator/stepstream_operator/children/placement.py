@@ -8,7 +8,7 @@ from typing import Final
 
 from stepstream_operator.api import TrainingJob
 from stepstream_operator.children.names import learners_name
-from stepstream_trainer.config.contract import HTTP_PORT, RANK, SIMULATOR, STREAM_PORT
+from stepstream_trainer.config.contract import HTTP_PORT, RANK, RENDEZVOUS_PORT, SIMULATOR, STREAM_PORT
 
 CONFIG_FILE: Final = "job.json"
 CLUSTER_CONFIG_DIR: Final = "/etc/stepstream/config"
@@ -30,8 +30,10 @@ class Placement:
 
     `config_dir` holds the ConfigMap's files. `run_dir` is the learners'; its parent is where the volume is mounted.
     `tls_dir` is None where streams are not encrypted. `listen` and the two `*_http` are where processes listen;
-    `learner` is the gRPC target that simulators dial, rank 0. `final_status` is where learners leave their last
-    /status; a kubelet takes the termination message from there.
+    `learner` is the gRPC target that simulators dial, those of all learners in one (`contract.at_rank`). Learners find
+    one another at `rendezvous`, and exchange gradients over the network interface `collective_interface`, named where
+    torch would not find it. `final_status` is where learners leave their last /status; a kubelet takes the termination
+    message from there.
     """
 
     config_dir: str
@@ -41,7 +43,9 @@ class Placement:
     learner: str
     learner_http: str
     simulator_http: str
+    rendezvous: str
     final_status: str
+    collective_interface: str = ""
     images: Images = Images()
 
     @property
@@ -63,9 +67,10 @@ def cluster_placement(
         run_dir=f"{CLUSTER_DATA_DIR}/{job.name}",
         tls_dir=CLUSTER_TLS_DIR if tls else None,
         listen=f"0.0.0.0:{STREAM_PORT}",
-        learner=f"dns:///{learners}-0.{learners}.{job.namespace}.svc:{STREAM_PORT}",
+        learner=f"dns:///{learners}-{{rank}}.{learners}.{job.namespace}.svc:{STREAM_PORT}",
         learner_http=f"0.0.0.0:{HTTP_PORT}",
         simulator_http=f"0.0.0.0:{HTTP_PORT}",
+        rendezvous=f"{learners}-0.{learners}.{job.namespace}.svc:{RENDEZVOUS_PORT}",
         final_status="/dev/termination-log",
         images=Images(
             learner=job.spec.image or images.learner,
@@ -74,19 +79,36 @@ def cluster_placement(
     )
 
 
-def local_placement(*, run_dir: str, socket_dir: str, stream_port: int | None = None) -> Placement:
+def local_placement(
+    *,
+    run_dir: str,
+    socket_dir: str,
+    stream_port: int | None = None,
+    http_port: int | None = None,
+    rendezvous_port: int = RENDEZVOUS_PORT,
+) -> Placement:
     """Processes of one machine, over Unix sockets in `socket_dir` (keep it short: socket paths end at 107 bytes).
 
-    With `stream_port`, streams take TCP on the loopback interface instead, for a single learner.
+    With `stream_port`, streams take TCP on the loopback interface instead, at that port plus the learner's rank; with
+    `http_port`, learners' HTTP does. Rank 0 has the names of files that a lone learner has.
     """
-    unix = f"unix:{socket_dir}/learner-"
+    unix = f"unix:{socket_dir}/learner-$({RANK})"
     return Placement(
         config_dir=f"{run_dir}/config",
         run_dir=run_dir,
         tls_dir=None,
-        listen=f"{unix}$({RANK}).sock" if stream_port is None else f"127.0.0.1:{stream_port}",
-        learner=f"{unix}0.sock" if stream_port is None else f"dns:///127.0.0.1:{stream_port}",
-        learner_http=f"{unix}$({RANK})-http.sock",
+        listen=f"{unix}.sock" if stream_port is None else _loopback(stream_port),
+        learner=f"unix:{socket_dir}/learner-{{rank}}.sock"
+        if stream_port is None
+        else f"dns:///{_loopback(stream_port)}",
+        learner_http=f"{unix}-http.sock" if http_port is None else _loopback(http_port),
         simulator_http=f"unix:{socket_dir}/$({SIMULATOR})-http.sock",
+        rendezvous=f"127.0.0.1:{rendezvous_port}",
+        collective_interface="lo",
         final_status=f"{run_dir}/final-status.json",
     )
+
+
+def _loopback(port: int) -> str:
+    """Of all ranks, in one."""
+    return f"127.0.0.1:{{{port}+rank}}"

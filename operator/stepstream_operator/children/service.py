@@ -1,10 +1,17 @@
 """The learners' headless Service: a host name for each rank that outlives attempts."""
 
+from typing import Any
+
 from stepstream_operator.api import TrainingJob
-from stepstream_operator.children.containers import HTTP_PORT_NAME, STREAM_PORT_NAME
+from stepstream_operator.children.containers import (
+    HTTP_PORT_NAME,
+    RENDEZVOUS_PORT_NAME,
+    STREAM_PORT_NAME,
+    has_several_learners,
+)
 from stepstream_operator.children.manifest import Manifest, manifest
 from stepstream_operator.children.names import LEARNER, learners_name, role_labels, role_selector
-from stepstream_trainer.config.contract import HTTP_PORT, STREAM_PORT
+from stepstream_trainer.config.contract import HTTP_PORT, RENDEZVOUS_PORT, STREAM_PORT
 
 
 def learner_service(job: TrainingJob) -> Manifest:
@@ -15,8 +22,13 @@ def learner_service(job: TrainingJob) -> Manifest:
         "publishNotReadyAddresses": True,
         "selector": role_selector(job, LEARNER),
         "ports": [
-            {"name": STREAM_PORT_NAME, "port": STREAM_PORT, "targetPort": STREAM_PORT_NAME, "protocol": "TCP"},
-            {"name": HTTP_PORT_NAME, "port": HTTP_PORT, "targetPort": HTTP_PORT_NAME, "protocol": "TCP"},
+            _port(STREAM_PORT_NAME, STREAM_PORT),
+            _port(HTTP_PORT_NAME, HTTP_PORT),
+            *([_port(RENDEZVOUS_PORT_NAME, RENDEZVOUS_PORT)] if has_several_learners(job) else []),
         ],
     }
     return child
+
+
+def _port(name: str, number: int) -> dict[str, Any]:
+    return {"name": name, "port": number, "targetPort": name, "protocol": "TCP"}

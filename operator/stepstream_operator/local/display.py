@@ -53,6 +53,8 @@ class RunView:
     unix_time: float
     simulators_up: int
     simulators_wanted: int
+    learners_up: int = 1
+    learners_wanted: int = 1
     figures: Figures | None = None
     fractions: Mapping[str, float] = field(default_factory=dict)
     returns: Sequence[float] = ()
@@ -145,7 +147,7 @@ def line(view: RunView) -> str:
     """The run in one line."""
     figures = view.figures
     if figures is None:
-        return ", ".join(filter(None, [view.phase, f"simulators {_simulators(view)}", view.message]))
+        return ", ".join(filter(None, [view.phase, *_up(view), view.message]))
     parts = [
         view.phase,
         f"{figures.steps:,}/{figures.total_steps:,} steps ({figures.percent:.1f}%)",
@@ -155,7 +157,7 @@ def line(view: RunView) -> str:
         "" if figures.policy_lag is None else f"lag {figures.policy_lag:g}",
         f"left {duration(figures.remaining_seconds)}",
         *(f"{PHASE_NAMES[phase]} {fraction:.0%}" for phase, fraction in _main_fractions(view)),
-        f"simulators {_simulators(view)}",
+        *_up(view),
         f"checkpoint {_checkpoint(figures, view.unix_time)}",
         view.message,
     ]
@@ -204,6 +206,7 @@ def _numbers(view: RunView, figures: Figures) -> Table:
         ("policy lag", "none" if figures.policy_lag is None else f"{figures.policy_lag:g} updates"),
         ("simulators", _simulators(view)),
         ("checkpoint", _checkpoint(figures, view.unix_time)),
+        *([("learners", _learners(view)), ("", "")] if view.learners_wanted > 1 else []),
     )
     table = Table.grid(padding=(0, 3), expand=False)
     for first, second in zip(cells[::2], cells[1::2], strict=True):
@@ -225,6 +228,17 @@ def _main_fractions(view: RunView) -> Iterator[tuple[str, float]]:
     for phase in ("wait", "inference", "hold", "idle", "optimise"):
         if view.fractions.get(phase, 0.0) >= SHOWN_FRACTION or phase in ALWAYS_SHOWN & view.fractions.keys():
             yield phase, view.fractions[phase]
+
+
+def _up(view: RunView) -> Iterator[str]:
+    """Learners only where there are several: one that is down is what the phase says."""
+    if view.learners_wanted > 1:
+        yield f"learners {_learners(view)}"
+    yield f"simulators {_simulators(view)}"
+
+
+def _learners(view: RunView) -> str:
+    return f"{view.learners_up}/{view.learners_wanted} up"
 
 
 def _simulators(view: RunView) -> str:

@@ -1,7 +1,9 @@
 """The processes of an attempt: the containers that the operator would run, placed on this machine."""
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from stepstream_operator.api import TrainingJob
 from stepstream_operator.children import (
@@ -17,11 +19,12 @@ from stepstream_operator.children import (
 )
 from stepstream_operator.local.processes import ProcessSpec
 from stepstream_operator.local.run_directory import RunDirectory
+from stepstream_trainer.config import contract
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Addresses:
-    """Where processes meet: Unix sockets in `sockets`, unless a port is given."""
+    """Where processes meet: Unix sockets in `sockets`, unless a port is given. A learner adds its rank to a port."""
 
     sockets: str
     stream_port: int | None = None
@@ -39,12 +42,14 @@ class Plan:
 
 
 def place(directory: RunDirectory, addresses: Addresses) -> Placement:
-    placement = local_placement(
-        run_dir=str(directory.path), socket_dir=addresses.sockets, stream_port=addresses.stream_port
+    """A new attempt is placed anew: the port at which its learners meet is one that was free just now."""
+    return local_placement(
+        run_dir=str(directory.path),
+        socket_dir=addresses.sockets,
+        stream_port=addresses.stream_port,
+        http_port=addresses.http_port,
+        rendezvous_port=_free_port(),
     )
-    if addresses.http_port is None:
-        return placement
-    return replace(placement, learner_http=f"127.0.0.1:{addresses.http_port}")
 
 
 def plan_processes(job: TrainingJob, attempt: int, placement: Placement, directory: RunDirectory) -> Plan:
@@ -52,7 +57,7 @@ def plan_processes(job: TrainingJob, attempt: int, placement: Placement, directo
     children = desired_children(job, attempt, placement)
     learner, simulator = workload(children, LEARNER), workload(children, SIMULATOR)
     learners = [
-        process(learner, pod_name=f"{job.name}-learner-{rank}", index=rank)
+        _at_rank(process(learner, pod_name=f"{job.name}-learner-{rank}", index=rank), rank)
         for rank in range(learner["spec"]["completions"])
     ]
     simulators = [
@@ -62,8 +67,23 @@ def plan_processes(job: TrainingJob, attempt: int, placement: Placement, directo
         learners=tuple(_spec(one, directory) for one in learners),
         simulators=tuple(_spec(one, directory) for one in simulators),
         files=files(children),
-        status_address=learners[0].environment["STEPSTREAM_HTTP"],
+        status_address=learners[0].environment[contract.HTTP],
     )
+
+
+def _at_rank(learner: Process, rank: int) -> Process:
+    """With what Kubernetes' references cannot express: addresses that add, and files that only rank 0 has in common."""
+    own = learner.environment
+    addresses = {name: contract.at_rank(own[name], rank) for name in (contract.LISTEN, contract.HTTP)}
+    last_word = Path(own[contract.FINAL_STATUS])
+    final_status = contract.rank_directory(last_word.parent, rank) / last_word.name
+    return replace(learner, environment={**own, **addresses, contract.FINAL_STATUS: str(final_status)})
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _spec(one: Process, directory: RunDirectory) -> ProcessSpec:

@@ -2,7 +2,8 @@
 
 job.yaml          the job as it ran last, every field written out
 config/job.json   what learner and simulators read
-checkpoints/ metrics.jsonl tensorboard/     the learner's
+checkpoints/ metrics.jsonl tensorboard/     the learner's; of several, rank 0's
+rank-<r>/         what the learner of another rank writes alone
 logs/<process>.log
 state.json        the job's status as in a cluster, written before it is acted on, so that a killed runner loses no
                   count of attempts and restarts; and where its sockets were

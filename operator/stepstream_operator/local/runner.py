@@ -75,17 +75,20 @@ def how_to_train_on(directory: RunDirectory) -> str:
 
 
 def check_job(job: TrainingJob, options: RunOptions, *, goes_on_in: RunDirectory | None) -> None:
-    """Let a simulator and the learner of rank 0 see whether they could work. Raises ProcessRefusedError."""
+    """Let a simulator and the learner of rank 0 see whether they could work; and with ports, of which each learner has
+    its own, all learners. Raises ProcessRefusedError.
+    """
     with socket_directory() as scratch:
         directory = RunDirectory(Path(scratch), scratch)
         addresses = Addresses(sockets=scratch, stream_port=options.stream_port, http_port=options.http_port)
         plan = plan_processes(job, 1, place(directory, addresses), directory)
         _write_files(plan)
-        learner = plan.learners[0]
+        has_ports = options.stream_port is not None or options.http_port is not None
+        learners = plan.learners if has_ports else plan.learners[:1]
         if goes_on_in is not None:
             here = {contract.RUN_DIR: str(goes_on_in.path)}
-            learner = replace(learner, environment={**learner.environment, **here})
-        check_processes((plan.simulators[0], learner))
+            learners = tuple(replace(each, environment={**each.environment, **here}) for each in learners)
+        check_processes((plan.simulators[0], *learners))
 
 
 def _run_in(directory: RunDirectory, job: TrainingJob, options: RunOptions, output: TextIO) -> JobStatus:
@@ -118,10 +121,8 @@ def _prepare(directory: RunDirectory, job: TrainingJob, sockets: str) -> None:
 
 
 def _supervise(job: TrainingJob, directory: RunDirectory, addresses: Addresses, display: Display) -> JobStatus:
-    placement = place(directory, addresses)
-
     def begin(attempt: int) -> Plan:
-        plan = plan_processes(job, attempt, placement, directory)
+        plan = plan_processes(job, attempt, place(directory, addresses), directory)
         _write_files(plan)
         return plan
 

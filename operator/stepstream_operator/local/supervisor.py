@@ -185,14 +185,16 @@ class Supervisor:
     def _heed_stop_requests(self) -> None:
         if self._kill_at is not None and time.monotonic() >= self._kill_at:
             self._kill_at = None
-            self._display.note(f"the learner did not end within {LEARNER_GRACE_SECONDS:.0f} s, and is killed")
+            left = [kept for kept in self._learners if kept.runs]
+            self._display.note(f"{_named(left)} did not end within {LEARNER_GRACE_SECONDS:.0f} s: killed")
             _signal(self._learners, signal.SIGKILL)
         if self._wakeup.stop_requests == self._stop_requests_heeded:
             return
         first = not self._stopping
         self._stop_requests_heeded = self._wakeup.stop_requests
         if first:
-            self._display.note("stopping: the learner writes a checkpoint (Ctrl-C again: stop without one)")
+            writes = "the learner writes" if len(self._learners) == 1 else "the learners write"
+            self._display.note(f"stopping: {writes} a checkpoint (Ctrl-C again: stop without one)")
             self._kill_at = time.monotonic() + LEARNER_GRACE_SECONDS
             _signal(self._learners, signal.SIGTERM)
         else:
@@ -230,6 +232,8 @@ class Supervisor:
             unix_time=time.time(),
             simulators_up=sum(kept.runs for kept in self._simulators),
             simulators_wanted=len(self._simulators),
+            learners_up=sum(kept.runs for kept in self._learners),
+            learners_wanted=len(self._learners),
             figures=figures,
             fractions=self._fractions.latest(),
             returns=self._returns.points,
@@ -249,6 +253,10 @@ class Supervisor:
     def _seconds_until_next(self) -> float:
         dues = [kept.due for kept in [*self._learners, *self._simulators] if kept.due is not None]
         return min([self._asked_at + TICK_SECONDS, *dues]) - time.monotonic()
+
+
+def _named(kept: Sequence[Kept]) -> str:
+    return ", ".join(one.spec.name for one in kept)
 
 
 def _signal(kept: Sequence[Kept], number: signal.Signals) -> None:

@@ -16,7 +16,7 @@ FIRST_YEAR: Final = 1000  # earlier ones have fewer than RFC 3339's four digits
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LearnerReport:
-    """Counts are since the job began. `mode` is Sync or Async, whatever the job asked for."""
+    """Counts are since the job began; rank 0 tells the whole job's. `mode` is Sync or Async, never Auto."""
 
     rank: int = 0
     attempt: int = 0

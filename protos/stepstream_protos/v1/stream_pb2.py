@@ -24,37 +24,39 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!stepstream_protos/v1/stream.proto\x12\rstepstream.v1\"\xa0\x01\n\x10SimulatorMessage\x12\x11\n\tsimulator\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12%\n\x05hello\x18\x04 \x01(\x0b\x32\x14.stepstream.v1.HelloH\x00\x12#\n\x04rows\x18\x05 \x01(\x0b\x32\x13.stepstream.v1.RowsH\x00\x42\x06\n\x04\x62ody\"\xa6\x01\n\x05Hello\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x0b\n\x03job\x18\x02 \x01(\t\x12\x1a\n\x12\x65nvironment_digest\x18\x03 \x01(\t\x12-\n\x0bobservation\x18\x04 \x01(\x0b\x32\x18.stepstream.v1.ArraySpec\x12\x13\n\x0bnum_actions\x18\x05 \x01(\r\x12\x16\n\x0enum_categories\x18\x06 \x01(\r\")\n\tArraySpec\x12\r\n\x05shape\x18\x01 \x03(\r\x12\r\n\x05\x64type\x18\x02 \x01(\t\"U\n\x04Rows\x12\x13\n\x0bobservation\x18\x01 \x01(\x0c\x12\x0e\n\x06reward\x18\x02 \x01(\x0c\x12\r\n\x05\x66lags\x18\x03 \x01(\x0c\x12\x19\n\x11\x66inal_observation\x18\x04 \x01(\x0c\"\xd7\x01\n\x0eLearnerMessage\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12%\n\x05lease\x18\x02 \x01(\x0b\x32\x14.stepstream.v1.LeaseH\x00\x12)\n\x07\x61\x63tions\x18\x03 \x01(\x0b\x32\x16.stepstream.v1.ActionsH\x00\x12*\n\x08job_over\x18\x04 \x01(\x0b\x32\x16.stepstream.v1.JobOverH\x00\x12-\n\theartbeat\x18\x05 \x01(\x0b\x32\x18.stepstream.v1.HeartbeatH\x00\x42\x06\n\x04\x62ody\"\x0b\n\tHeartbeat\"\t\n\x07JobOver\"?\n\x05Lease\x12\r\n\x05group\x18\x01 \x01(\r\x12\'\n\x05slots\x18\x02 \x03(\x0b\x32\x18.stepstream.v1.SlotLease\"_\n\tSlotLease\x12\x0c\n\x04slot\x18\x01 \x01(\r\x12\x13\n\x0bglobal_slot\x18\x02 \x01(\x04\x12\x0f\n\x07\x65pisode\x18\x03 \x01(\x04\x12\x0f\n\x07\x61\x63tions\x18\x04 \x01(\x0c\x12\r\n\x05later\x18\x05 \x01(\x08\"R\n\x07\x41\x63tions\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\x0c\x12\x0f\n\x07release\x18\x02 \x03(\r\x12&\n\x05\x61\x64opt\x18\x03 \x03(\x0b\x32\x17.stepstream.v1.Adoption\")\n\x08\x41\x64option\x12\x0c\n\x04slot\x18\x01 \x01(\r\x12\x0f\n\x07\x65pisode\x18\x02 \x01(\x04*\x8e\x01\n\x07RowFlag\x12\x11\n\rROW_FLAG_NONE\x10\x00\x12\x12\n\x0eROW_FLAG_START\x10\x01\x12\x17\n\x13ROW_FLAG_TERMINATED\x10\x02\x12\x16\n\x12ROW_FLAG_TRUNCATED\x10\x04\x12\x16\n\x12ROW_FLAG_LIFE_LOST\x10\x08\x12\x13\n\x0fROW_FLAG_VACANT\x10\x10\x32^\n\x0fSimulatorStream\x12K\n\x05Serve\x12\x1f.stepstream.v1.SimulatorMessage\x1a\x1d.stepstream.v1.LearnerMessage(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!stepstream_protos/v1/stream.proto\x12\rstepstream.v1\"\xa0\x01\n\x10SimulatorMessage\x12\x11\n\tsimulator\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12%\n\x05hello\x18\x04 \x01(\x0b\x32\x14.stepstream.v1.HelloH\x00\x12#\n\x04rows\x18\x05 \x01(\x0b\x32\x13.stepstream.v1.RowsH\x00\x42\x06\n\x04\x62ody\"\xb5\x01\n\x05Hello\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x0b\n\x03job\x18\x02 \x01(\t\x12\x1a\n\x12\x65nvironment_digest\x18\x03 \x01(\t\x12-\n\x0bobservation\x18\x04 \x01(\x0b\x32\x18.stepstream.v1.ArraySpec\x12\x13\n\x0bnum_actions\x18\x05 \x01(\r\x12\x16\n\x0enum_categories\x18\x06 \x01(\r\x12\r\n\x05guest\x18\x07 \x01(\x08\")\n\tArraySpec\x12\r\n\x05shape\x18\x01 \x03(\r\x12\r\n\x05\x64type\x18\x02 \x01(\t\"U\n\x04Rows\x12\x13\n\x0bobservation\x18\x01 \x01(\x0c\x12\x0e\n\x06reward\x18\x02 \x01(\x0c\x12\r\n\x05\x66lags\x18\x03 \x01(\x0c\x12\x19\n\x11\x66inal_observation\x18\x04 \x01(\x0c\"\x84\x02\n\x0eLearnerMessage\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12%\n\x05lease\x18\x02 \x01(\x0b\x32\x14.stepstream.v1.LeaseH\x00\x12)\n\x07\x61\x63tions\x18\x03 \x01(\x0b\x32\x16.stepstream.v1.ActionsH\x00\x12*\n\x08job_over\x18\x04 \x01(\x0b\x32\x16.stepstream.v1.JobOverH\x00\x12-\n\theartbeat\x18\x05 \x01(\x0b\x32\x18.stepstream.v1.HeartbeatH\x00\x12+\n\x08redirect\x18\x06 \x01(\x0b\x32\x17.stepstream.v1.RedirectH\x00\x42\x06\n\x04\x62ody\"\'\n\x08Redirect\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\r\n\x05guest\x18\x02 \x01(\x08\"\x0b\n\tHeartbeat\"\t\n\x07JobOver\"?\n\x05Lease\x12\r\n\x05group\x18\x01 \x01(\r\x12\'\n\x05slots\x18\x02 \x03(\x0b\x32\x18.stepstream.v1.SlotLease\"_\n\tSlotLease\x12\x0c\n\x04slot\x18\x01 \x01(\r\x12\x13\n\x0bglobal_slot\x18\x02 \x01(\x04\x12\x0f\n\x07\x65pisode\x18\x03 \x01(\x04\x12\x0f\n\x07\x61\x63tions\x18\x04 \x01(\x0c\x12\r\n\x05later\x18\x05 \x01(\x08\"R\n\x07\x41\x63tions\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\x0c\x12\x0f\n\x07release\x18\x02 \x03(\r\x12&\n\x05\x61\x64opt\x18\x03 \x03(\x0b\x32\x17.stepstream.v1.Adoption\")\n\x08\x41\x64option\x12\x0c\n\x04slot\x18\x01 \x01(\r\x12\x0f\n\x07\x65pisode\x18\x02 \x01(\x04*\x8e\x01\n\x07RowFlag\x12\x11\n\rROW_FLAG_NONE\x10\x00\x12\x12\n\x0eROW_FLAG_START\x10\x01\x12\x17\n\x13ROW_FLAG_TERMINATED\x10\x02\x12\x16\n\x12ROW_FLAG_TRUNCATED\x10\x04\x12\x16\n\x12ROW_FLAG_LIFE_LOST\x10\x08\x12\x13\n\x0fROW_FLAG_VACANT\x10\x10\x32^\n\x0fSimulatorStream\x12K\n\x05Serve\x12\x1f.stepstream.v1.SimulatorMessage\x1a\x1d.stepstream.v1.LearnerMessage(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'stepstream_protos.v1.stream_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROWFLAG']._serialized_start=1046
-  _globals['_ROWFLAG']._serialized_end=1188
+  _globals['_ROWFLAG']._serialized_start=1147
+  _globals['_ROWFLAG']._serialized_end=1289
   _globals['_SIMULATORMESSAGE']._serialized_start=53
   _globals['_SIMULATORMESSAGE']._serialized_end=213
   _globals['_HELLO']._serialized_start=216
-  _globals['_HELLO']._serialized_end=382
-  _globals['_ARRAYSPEC']._serialized_start=384
-  _globals['_ARRAYSPEC']._serialized_end=425
-  _globals['_ROWS']._serialized_start=427
-  _globals['_ROWS']._serialized_end=512
-  _globals['_LEARNERMESSAGE']._serialized_start=515
-  _globals['_LEARNERMESSAGE']._serialized_end=730
-  _globals['_HEARTBEAT']._serialized_start=732
-  _globals['_HEARTBEAT']._serialized_end=743
-  _globals['_JOBOVER']._serialized_start=745
-  _globals['_JOBOVER']._serialized_end=754
-  _globals['_LEASE']._serialized_start=756
-  _globals['_LEASE']._serialized_end=819
-  _globals['_SLOTLEASE']._serialized_start=821
-  _globals['_SLOTLEASE']._serialized_end=916
-  _globals['_ACTIONS']._serialized_start=918
-  _globals['_ACTIONS']._serialized_end=1000
-  _globals['_ADOPTION']._serialized_start=1002
-  _globals['_ADOPTION']._serialized_end=1043
-  _globals['_SIMULATORSTREAM']._serialized_start=1190
-  _globals['_SIMULATORSTREAM']._serialized_end=1284
+  _globals['_HELLO']._serialized_end=397
+  _globals['_ARRAYSPEC']._serialized_start=399
+  _globals['_ARRAYSPEC']._serialized_end=440
+  _globals['_ROWS']._serialized_start=442
+  _globals['_ROWS']._serialized_end=527
+  _globals['_LEARNERMESSAGE']._serialized_start=530
+  _globals['_LEARNERMESSAGE']._serialized_end=790
+  _globals['_REDIRECT']._serialized_start=792
+  _globals['_REDIRECT']._serialized_end=831
+  _globals['_HEARTBEAT']._serialized_start=833
+  _globals['_HEARTBEAT']._serialized_end=844
+  _globals['_JOBOVER']._serialized_start=846
+  _globals['_JOBOVER']._serialized_end=855
+  _globals['_LEASE']._serialized_start=857
+  _globals['_LEASE']._serialized_end=920
+  _globals['_SLOTLEASE']._serialized_start=922
+  _globals['_SLOTLEASE']._serialized_end=1017
+  _globals['_ACTIONS']._serialized_start=1019
+  _globals['_ACTIONS']._serialized_end=1101
+  _globals['_ADOPTION']._serialized_start=1103
+  _globals['_ADOPTION']._serialized_end=1144
+  _globals['_SIMULATORSTREAM']._serialized_start=1291
+  _globals['_SIMULATORSTREAM']._serialized_end=1385
 # @@protoc_insertion_point(module_scope)

@@ -37,20 +37,22 @@ class SimulatorMessage(_message.Message):
     def __init__(self, simulator: _Optional[str] = ..., incarnation: _Optional[int] = ..., sequence: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., rows: _Optional[_Union[Rows, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol_version", "job", "environment_digest", "observation", "num_actions", "num_categories")
+    __slots__ = ("protocol_version", "job", "environment_digest", "observation", "num_actions", "num_categories", "guest")
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     JOB_FIELD_NUMBER: _ClassVar[int]
     ENVIRONMENT_DIGEST_FIELD_NUMBER: _ClassVar[int]
     OBSERVATION_FIELD_NUMBER: _ClassVar[int]
     NUM_ACTIONS_FIELD_NUMBER: _ClassVar[int]
     NUM_CATEGORIES_FIELD_NUMBER: _ClassVar[int]
+    GUEST_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     job: str
     environment_digest: str
     observation: ArraySpec
     num_actions: int
     num_categories: int
-    def __init__(self, protocol_version: _Optional[int] = ..., job: _Optional[str] = ..., environment_digest: _Optional[str] = ..., observation: _Optional[_Union[ArraySpec, _Mapping]] = ..., num_actions: _Optional[int] = ..., num_categories: _Optional[int] = ...) -> None: ...
+    guest: bool
+    def __init__(self, protocol_version: _Optional[int] = ..., job: _Optional[str] = ..., environment_digest: _Optional[str] = ..., observation: _Optional[_Union[ArraySpec, _Mapping]] = ..., num_actions: _Optional[int] = ..., num_categories: _Optional[int] = ..., guest: _Optional[bool] = ...) -> None: ...
 
 class ArraySpec(_message.Message):
     __slots__ = ("shape", "dtype")
@@ -73,18 +75,28 @@ class Rows(_message.Message):
     def __init__(self, observation: _Optional[bytes] = ..., reward: _Optional[bytes] = ..., flags: _Optional[bytes] = ..., final_observation: _Optional[bytes] = ...) -> None: ...
 
 class LearnerMessage(_message.Message):
-    __slots__ = ("sequence", "lease", "actions", "job_over", "heartbeat")
+    __slots__ = ("sequence", "lease", "actions", "job_over", "heartbeat", "redirect")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     LEASE_FIELD_NUMBER: _ClassVar[int]
     ACTIONS_FIELD_NUMBER: _ClassVar[int]
     JOB_OVER_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    REDIRECT_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     lease: Lease
     actions: Actions
     job_over: JobOver
     heartbeat: Heartbeat
-    def __init__(self, sequence: _Optional[int] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., actions: _Optional[_Union[Actions, _Mapping]] = ..., job_over: _Optional[_Union[JobOver, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
+    redirect: Redirect
+    def __init__(self, sequence: _Optional[int] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., actions: _Optional[_Union[Actions, _Mapping]] = ..., job_over: _Optional[_Union[JobOver, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., redirect: _Optional[_Union[Redirect, _Mapping]] = ...) -> None: ...
+
+class Redirect(_message.Message):
+    __slots__ = ("rank", "guest")
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    GUEST_FIELD_NUMBER: _ClassVar[int]
+    rank: int
+    guest: bool
+    def __init__(self, rank: _Optional[int] = ..., guest: _Optional[bool] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ()

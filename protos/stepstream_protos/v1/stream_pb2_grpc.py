@@ -45,7 +45,7 @@ class SimulatorStreamServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Serve(self, request_iterator, context):
-        """One call is one offer, and at most one lease. Refusals are gRPC status codes with a sentence for a person:
+        """One call is one offer, and at most one lease; or it is answered with a Redirect, after which it ends. Refusals are gRPC status codes with a sentence for a person:
         FAILED_PRECONDITION  protocol version, job, or environment does not match the learner's
         ABORTED              the incarnation is older than one the learner has already seen
         INVALID_ARGUMENT     a message that breaks the rules of this file

@@ -93,6 +93,14 @@ class LearnerConfig:
         default=Precision.Auto,
         immutable=True,
     )
+    max_policy_lag: int = spec_field(
+        doc="Updates that a learner's parameters may be behind those of the store in mode Async before it pulls; "
+        "bounds how old the policy is that a gradient is made of.",
+        default=16,
+        minimum=1,
+        maximum=MAX_INT32,
+        immutable=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,7 +108,7 @@ class SimulatorsConfig:
     """The simulators' part of the work."""
 
     replicas: int = spec_field(
-        doc="Number of simulators. They share all learners' slots; it may change at any time.",
+        doc="Number of simulators. They share all learners' slots, best evenly; it may change at any time.",
         default=8,
         minimum=1,
         maximum=4096,

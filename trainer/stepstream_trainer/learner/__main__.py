@@ -16,6 +16,7 @@ from pathlib import Path
 from stepstream_trainer.config import ConfigurationErrors, contract, load_trainer_config
 from stepstream_trainer.http import CannotListenError
 from stepstream_trainer.learner.assembly import Learner, Settings, UnsupportedJobError
+from stepstream_trainer.learner.board import BoardError, RankLostError
 from stepstream_trainer.learner.checkpoint import CheckpointError
 from stepstream_trainer.learner.identity import OtherJobError
 from stepstream_trainer.learner.loop import Outcome
@@ -80,12 +81,22 @@ def run(learner: Learner) -> int:
     """Train until the job is done (EXIT_DONE) or the process is asked to stop (EXIT_RESUME).
 
     What fails on the way is no wrong input, and leaves with its traceback: all but a replay that does not fit what the
-    first simulator says its observations are.
+    first simulator says its observations are. A learner that lost another is not the one that failed (EXIT_RESUME).
     """
     try:
         return contract.EXIT_DONE if learner.run() is Outcome.FINISHED else contract.EXIT_RESUME
     except REPLAY_ERRORS as error:
         return _refuse(str(error))
+    except RankLostError as error:
+        return _leave(contract.EXIT_RESUME, "learner_lost", error)
+    except BoardError as error:
+        return _leave(contract.EXIT_FAILED, "learners_apart", error)
+
+
+def _leave(code: int, event: str, error: BoardError) -> int:
+    _log.error(event, reason=error)
+    print(error, file=sys.stderr)
+    return code
 
 
 def _refuse(sentence: str) -> int:

@@ -2,6 +2,7 @@
 
     simulator            thread of the stream                         leasing.py, slots.py
     Hello         -->    check it, offer                       -->    free slots? a lease
+                  <--    or Redirect, and the stream ends      <--    it belongs to another learner (homing.py)
                   <--    Lease                                 <--
     Rows          -->    copy into the slots                   -->    READY; the loop takes its turn
                   <--    Actions                               <--    actions posted: AWAITED
@@ -24,8 +25,17 @@ from stepstream_protos.v1 import stream_pb2_grpc
 from stepstream_trainer.channel import HEARTBEAT_SECONDS, SERVER_OPTIONS
 from stepstream_trainer.config import TrainerConfig
 from stepstream_trainer.http import CannotListenError, remove_stale_socket
+from stepstream_trainer.learner.homes import Need, expected_at
+from stepstream_trainer.learner.homing import Homing
 from stepstream_trainer.learner.leases import LeaseTable, StaleIncarnationError
-from stepstream_trainer.learner.leasing import LeaseMetrics, Leasing, Service, Stream, StreamOverError
+from stepstream_trainer.learner.leasing import (
+    LeaseMetrics,
+    Leasing,
+    SentElsewhereError,
+    Service,
+    Stream,
+    StreamOverError,
+)
 from stepstream_trainer.learner.messages import (
     HEARTBEAT,
     JOB_OVER,
@@ -36,6 +46,7 @@ from stepstream_trainer.learner.messages import (
     max_lease_slots,
     read_hello,
     read_rows,
+    redirect_message,
 )
 from stepstream_trainer.learner.slots import Slots
 from stepstream_trainer.logs import get_log
@@ -81,6 +92,7 @@ class StreamServer(stream_pb2_grpc.SimulatorStreamServicer):
         self._num_groups = groups
         self._rank = rank
         self._metrics = metrics
+        self._homing: Homing | None = None
         self._known = threading.Condition()
         self._slots: Slots | None = None
         self._leasing: Leasing | None = None
@@ -93,7 +105,9 @@ class StreamServer(stream_pb2_grpc.SimulatorStreamServicer):
         stream_pb2_grpc.add_SimulatorStreamServicer_to_server(self, self._server)  # type: ignore[no-untyped-call]
         listen(self._server, address, tls_directory)
 
-    def start(self) -> None:
+    def start(self, homing: Homing | None = None) -> None:
+        """Accept streams. `homing` is for one learner of several."""
+        self._homing = homing
         self._server.start()
         threading.Thread(target=self._look, name="leases", daemon=True).start()
 
@@ -121,7 +135,7 @@ class StreamServer(stream_pb2_grpc.SimulatorStreamServicer):
     def expect(self, simulators: int) -> None:
         """The job's number of simulators was changed."""
         if self._leasing is not None:
-            self._leasing.expect(simulators)
+            self._leasing.expect(self._expected(simulators))
 
     def stop(self, *, job_over: bool) -> None:
         """End every stream. Simulators leave if the job is over; else they look for the learner's next life."""
@@ -140,6 +154,8 @@ class StreamServer(stream_pb2_grpc.SimulatorStreamServicer):
         except StreamOverError:
             if self._job_over:
                 yield JOB_OVER
+        except SentElsewhereError as elsewhere:
+            yield redirect_message(elsewhere.place)
         except RefusedError as error:
             self._metrics.stream_refused(error.code.name)
             _log.warning("stream_refused", code=error.code.name, reason=str(error), peer=context.peer())
@@ -196,14 +212,18 @@ class StreamServer(stream_pb2_grpc.SimulatorStreamServicer):
         )
         table = LeaseTable(
             [range(group.start, group.stop) for group in slots.group_slices],
-            expected=self._config.simulators.replicas,
+            expected=self._expected(self._config.simulators.replicas),
             max_lease_slots=max_lease_slots(sender.spaces),
         )
-        return slots, Leasing(slots, table, self._metrics)
+        return slots, Leasing(slots, table, self._metrics, homing=self._homing)
+
+    def _expected(self, simulators: int) -> int:
+        """Of so many in the job, those at home here."""
+        return expected_at(self._rank, simulators=simulators, learners=self._config.learner.replicas)
 
     def _offer(self, leasing: Leasing, sender: Sender, context: grpc.ServicerContext) -> Stream:
         try:
-            return leasing.offer(sender.simulator, sender.incarnation, context.cancel)
+            return leasing.offer(sender.simulator, sender.incarnation, context.cancel, guest=sender.guest)
         except StaleIncarnationError as error:
             raise RefusedError(grpc.StatusCode.ABORTED, str(error)) from error
 
@@ -211,6 +231,8 @@ class StreamServer(stream_pb2_grpc.SimulatorStreamServicer):
         while not self._stopping.wait(LOOK_SECONDS):
             if self._leasing is not None:
                 self._leasing.look()
+            elif self._homing is not None:  # nobody has come yet
+                self._homing.moves(Need(free_slots=self._config.learner.environments), {})
 
 
 def listen(server: grpc.Server, address: str, tls_directory: Path | None) -> None:

@@ -8,6 +8,8 @@ one lease. A simulator's share of a group is the group's slots divided by the si
                      promised to the new lease, and the old one is to release it
     a lease with half of its lanes vacant or more is promised, in the same way, to a smaller one of the same simulator,
                      because a vacant lane costs its simulator as much as any other
+    a guest          is a simulator whose home is another learner (homes.py). It has no share beside simulators that are
+                     at home here: it is granted what is free, and a simulator at home that joins is promised all of it
 """
 
 import math
@@ -37,6 +39,7 @@ class Grant:
 class _Offer:
     simulator: str
     incarnation: int
+    guest: bool
 
 
 @dataclass(kw_only=True, slots=True)
@@ -53,7 +56,10 @@ class _Lease(_Offer):
 
 
 class LeaseTable:
-    """`expected` is the number of simulators the job asks for; times are monotonic seconds. Not thread-safe."""
+    """`expected` is the number of simulators that the job asks for, of those at home here; times are monotonic seconds.
+
+    Not thread-safe.
+    """
 
     def __init__(
         self,
@@ -75,7 +81,9 @@ class LeaseTable:
         self._leaving: dict[Slot, Stream | None] = {}
         """Slots to be released at their episode's end, and the lease they are promised to; None when that one ended."""
 
-    def offer(self, stream: Stream, simulator: str, incarnation: int, now: float) -> list[Stream]:
+    def offer(
+        self, stream: Stream, simulator: str, incarnation: int, now: float, *, guest: bool = False
+    ) -> list[Stream]:
         """A stream offers itself. Gives the streams of that simulator's earlier life, which end with this.
 
         Raises StaleIncarnationError.
@@ -90,7 +98,7 @@ class LeaseTable:
         ]
         for number in outlived:
             self.ended(number, now)
-        self._offers[stream] = _Offer(simulator=simulator, incarnation=incarnation)
+        self._offers[stream] = _Offer(simulator=simulator, incarnation=incarnation, guest=guest)
         return outlived
 
     def ended(self, stream: Stream, now: float) -> None:
@@ -151,14 +159,20 @@ class LeaseTable:
     @property
     def num_simulators(self) -> int:
         """Simulators with an open stream."""
-        return len({stream.simulator for stream in (*self._offers.values(), *self._leases.values())})
+        return len({stream.simulator for stream in self._streams()})
+
+    @property
+    def at_home(self) -> set[str]:
+        """Simulators with an open stream that are no guests."""
+        return {stream.simulator for stream in self._streams() if not stream.guest}
 
     def _grant_free(self, group: int, slots: range, now: float) -> list[Grant]:
         """Those who serve least come first."""
         free = [slot for slot in slots if slot in self._free_since]
         granted = []
-        for stream, load in self._offers_by_load(group) if free else []:
-            if taken := self._take(free, self._share(slots) - load):
+        share = self._share(slots)
+        for stream, load in self._offers_of_sharers(group) if free else []:
+            if taken := self._take(free, share - load):
                 granted.append(self._grant(stream, group, taken, promised=False))
         orphans = [slot for slot in free if now - self._free_since[slot] >= self._patience_seconds]
         offers = self._offers_by_load(group) if orphans else []
@@ -171,9 +185,9 @@ class LeaseTable:
         """To simulators that serve less than an even division gives, from those that serve more."""
         if any(slot in self._free_since for slot in slots):
             return []
-        fewest = len(slots) // max(1, self.num_simulators)
+        fewest = len(slots) // max(1, len(self._sharers()))
         granted = []
-        for stream, load in self._offers_by_load(group):
+        for stream, load in self._offers_of_sharers(group):
             wanted = min(fewest - load, self._max_lease_slots)
             if chosen := self._surplus(group, keep=fewest, wanted=wanted):
                 granted.append(self._grant(stream, group, chosen, promised=True))
@@ -187,7 +201,9 @@ class LeaseTable:
         staying: dict[str, list[Slot]] = {lease.simulator: [] for lease in leases}
         for lease in leases:
             staying[lease.simulator] += sorted(lease.slots - self._leaving.keys())
-        spare = {name: min(self._load(name, group) - keep, len(slots)) for name, slots in staying.items()}
+        sharers = self._sharers()
+        kept = {name: keep if name in sharers else 0 for name in staying}
+        spare = {name: min(self._load(name, group) - kept[name], len(slots)) for name, slots in staying.items()}
         while len(chosen) < wanted and max(spare.values(), default=0) > 0:
             donor = max(spare, key=lambda name: (spare[name], name))
             chosen.append(staying[donor].pop())
@@ -208,7 +224,13 @@ class LeaseTable:
 
     def _grant(self, stream: Stream, group: int, slots: list[Slot], *, promised: bool) -> Grant:
         offer = self._offers.pop(stream)
-        lease = _Lease(simulator=offer.simulator, incarnation=offer.incarnation, group=group, num_lanes=len(slots))
+        lease = _Lease(
+            simulator=offer.simulator,
+            incarnation=offer.incarnation,
+            guest=offer.guest,
+            group=group,
+            num_lanes=len(slots),
+        )
         self._leases[stream] = lease
         (lease.promised if promised else lease.slots).update(slots)
         for slot in slots:
@@ -223,6 +245,17 @@ class LeaseTable:
         receiver = self._leaving.pop(slot, None)
         if receiver is not None:
             self._leases[receiver].promised.remove(slot)
+
+    def _streams(self) -> list[_Offer]:
+        return [*self._offers.values(), *self._leases.values()]
+
+    def _sharers(self) -> set[str]:
+        """Simulators among whom the slots are divided: guests only where nobody is at home."""
+        return self.at_home or {stream.simulator for stream in self._streams()}
+
+    def _offers_of_sharers(self, group: int) -> list[tuple[Stream, int]]:
+        sharers = self._sharers()
+        return [entry for entry in self._offers_by_load(group) if self._offers[entry[0]].simulator in sharers]
 
     def _offers_by_load(self, group: int) -> list[tuple[Stream, int]]:
         """One offer of each simulator, the oldest, with the slots that the simulator serves; the least loaded first."""
@@ -241,7 +274,8 @@ class LeaseTable:
         )
 
     def _share(self, slots: range) -> int:
-        return math.ceil(len(slots) / max(1, self.expected, self.num_simulators))
+        expected = self.expected if self.at_home else 1
+        return math.ceil(len(slots) / max(1, expected, len(self._sharers())))
 
     def _take(self, slots: list[Slot], room: int) -> list[Slot]:
         """Remove from the front of `slots` what there is room for in one lease."""

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from stepstream_trainer.channel import rows_seconds
+from stepstream_trainer.learner.homes import Need, Place
+from stepstream_trainer.learner.homing import Homing, Waiting
 from stepstream_trainer.learner.lanes import Lanes
 from stepstream_trainer.learner.leases import Grant, LeaseTable
 from stepstream_trainer.learner.slots import LaneActions, LaneStart, Slots
@@ -23,6 +25,14 @@ _log = get_log("leasing")
 
 class StreamOverError(Exception):
     """The stream is to end: the job does, its lease has nothing left, or a later start of its simulator replaced it."""
+
+
+class SentElsewhereError(Exception):
+    """The offer belongs to another learner."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(f"the offer belongs to the learner of rank {place.rank}")
+        self.place = place
 
 
 class LeaseMetrics(Protocol):
@@ -45,6 +55,10 @@ class Stream:
     simulator: str
     incarnation: int
     cancel: Callable[[], object]
+    guest: bool = False
+    """Whether the simulator's home is another learner."""
+    sent_to: Place | None = None
+    """Where the offer went on to; None where it did not."""
     lanes: Lanes | None = None
     starts: Sequence[LaneStart] = ()
     rebuilding: int = 0
@@ -83,8 +97,12 @@ class Leasing:
         table: LeaseTable,
         metrics: LeaseMetrics,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        homing: Homing | None = None,
     ) -> None:
+        """`homing` says which offers belong to other learners, where there are others."""
         self._clock = clock
+        self._homing = homing
         self._slots = slots
         self._table = table
         self._metrics = metrics
@@ -114,26 +132,35 @@ class Leasing:
                 simulators=self._table.num_simulators,
             )
 
-    def offer(self, simulator: str, incarnation: int, cancel: Callable[[], object]) -> Stream:
-        """A stream offers itself; `cancel` ends it from outside. Raises StaleIncarnationError, StreamOverError."""
+    def offer(self, simulator: str, incarnation: int, cancel: Callable[[], object], *, guest: bool = False) -> Stream:
+        """A stream offers itself; `cancel` ends it from outside.
+
+        Raises StaleIncarnationError, StreamOverError, SentElsewhereError.
+        """
         with self._lock:
             if self._stopped:
                 raise StreamOverError
+            guest = self._keep(simulator, guest=guest)
             for other in [*self._streams.values()]:
                 if other.simulator == simulator and other.incarnation < incarnation:
                     self._end(other)
                     other.cancel()
             number = next(self._numbers)
-            self._table.offer(number, simulator, incarnation, self._clock())
-            stream = Stream(number=number, simulator=simulator, incarnation=incarnation, cancel=cancel)
+            self._table.offer(number, simulator, incarnation, self._clock(), guest=guest)
+            stream = Stream(number=number, simulator=simulator, incarnation=incarnation, cancel=cancel, guest=guest)
             self._streams[number] = stream
             self._grant()
         return stream
 
     def wait_lease(self, stream: Stream, timeout_seconds: float) -> Lanes | None:
-        """The offer's lanes, once it is granted; None before. Raises StreamOverError. The stream's thread."""
+        """The offer's lanes, once it is granted; None before. The stream's thread.
+
+        Raises StreamOverError, SentElsewhereError.
+        """
         with self._lock:
             self._changed.wait_for(lambda: stream.over or stream.lanes is not None, timeout_seconds)
+            if stream.sent_to is not None:
+                raise SentElsewhereError(stream.sent_to)
             if stream.over:
                 raise StreamOverError
             return stream.lanes
@@ -187,10 +214,11 @@ class Leasing:
                 self._end(stream)
 
     def look(self) -> None:
-        """What time alone brings about, a few times a second: patience that ends, simulators that hang."""
+        """What time alone brings about, a few times a second: patience that ends, simulators that hang or go on."""
         now = self._clock()
         with self._lock:
             self._grant()
+            self._move()
             overdue = [stream for stream in self._streams.values() if now > stream.rows_due]
         for stream in overdue:
             _log.warning("simulator_hangs", simulator=stream.simulator)
@@ -209,6 +237,34 @@ class Leasing:
         total = len(self._slots.reward)
         self._metrics.leases_stand(leased=leased, free=total - leased, streams=len(self._streams))
         self._changed.notify_all()
+
+    def _keep(self, simulator: str, *, guest: bool) -> bool:
+        """Whether an offer that belongs here is a guest's. Raises SentElsewhereError for one that does not. Locked."""
+        if self._homing is None:
+            return False
+        place = self._homing.place(simulator, guest=guest)
+        if place.rank != self._homing.rank:
+            raise SentElsewhereError(place)
+        return place.guest
+
+    def _move(self) -> None:
+        """Tell of this learner's need, and send on the offers that others need more. Locked.
+
+        Before it grants leases it needs nobody: whoever has been here may go and let another learner begin.
+        """
+        if self._homing is None:
+            return
+        free = len(self._slots.reward) - self._table.num_leased if self._serving else 0
+        need = Need(free_slots=free, simulators=frozenset(stream.simulator for stream in self._streams.values()))
+        waiting = {
+            number: Waiting(simulator=stream.simulator, guest=stream.guest)
+            for number, stream in self._streams.items()
+            if stream.lanes is None
+        }
+        for number, place in self._homing.moves(need, waiting).items():
+            stream = self._streams[number]
+            stream.sent_to = place
+            self._end(stream)
 
     def _open(self, stream: Stream, grant: Grant) -> None:
         """Locked."""

@@ -13,6 +13,7 @@ from stepstream_protos import PROTOCOL_VERSION
 from stepstream_protos.v1 import stream_pb2 as pb
 from stepstream_trainer.channel import MAX_MESSAGE_BYTES
 from stepstream_trainer.config import TrainerConfig
+from stepstream_trainer.learner.homes import Place
 from stepstream_trainer.learner.leasing import Turn
 from stepstream_trainer.learner.slots import LaneStart
 from stepstream_trainer.rows import TRUNCATED, Rows, Spaces, refused_choices, refused_observation
@@ -43,6 +44,8 @@ class Sender:
     simulator: str
     incarnation: int
     spaces: Spaces
+    guest: bool
+    """Whether it was sent here to help out."""
 
 
 def read_hello(message: pb.SimulatorMessage, config: TrainerConfig) -> Sender:
@@ -61,7 +64,12 @@ def read_hello(message: pb.SimulatorMessage, config: TrainerConfig) -> Sender:
         raise _mismatch(f"the learner serves job {config.job}, not {hello.job}")
     if hello.environment_digest != config.environment.digest():
         raise _mismatch("the simulator's environment is configured otherwise than the learner's")
-    return Sender(simulator=message.simulator, incarnation=message.incarnation, spaces=_read_spaces(hello))
+    return Sender(
+        simulator=message.simulator,
+        incarnation=message.incarnation,
+        spaces=_read_spaces(hello),
+        guest=hello.guest,
+    )
 
 
 def read_rows(message: pb.SimulatorMessage, sender: Sender, *, sequence: int, num_lanes: int) -> Rows:
@@ -101,6 +109,10 @@ def actions_message(turn: Turn, sequence: int) -> pb.LearnerMessage:
     adopt = [pb.Adoption(slot=slot, episode=episode) for slot, episode in turn.actions.adopted]
     actions = pb.Actions(action=turn.actions.action.tobytes(), release=turn.release, adopt=adopt)
     return pb.LearnerMessage(sequence=sequence, actions=actions)
+
+
+def redirect_message(place: Place) -> pb.LearnerMessage:
+    return pb.LearnerMessage(redirect=pb.Redirect(rank=place.rank, guest=place.guest))
 
 
 def max_lease_slots(spaces: Spaces) -> int:

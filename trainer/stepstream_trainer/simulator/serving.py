@@ -1,7 +1,8 @@
 """A simulator's life: one spare stream always offers itself, and each lease is served by a thread of its own.
 
 main thread       watches for learners that fell silent; ends the process when the job is over
-offering thread   connects, says Hello, waits for a lease; hands the stream to a new thread, and offers the next.
+offering thread   connects to rank 0, says Hello, waits for a lease; hands the stream to a new thread, and offers the
+                  next. Redirected, it offers one to that learner, and the one after it to rank 0 again.
                   Without a learner it tries again for ever
 lease threads     rows out, actions in, one step after the other; their environments step in threads of their own
 """
@@ -25,7 +26,15 @@ from stepstream_trainer.simulator.environments import make_batch
 from stepstream_trainer.simulator.episodes import LeasedEpisodes, SlotStart
 from stepstream_trainer.simulator.metrics import SimulatorMetrics
 from stepstream_trainer.simulator.standing import Standing
-from stepstream_trainer.simulator.streams import Endpoint, Identity, JobOverError, Stream, StreamEndedError
+from stepstream_trainer.simulator.streams import (
+    FIRST,
+    Endpoint,
+    Identity,
+    JobOverError,
+    RedirectedError,
+    Stream,
+    StreamEndedError,
+)
 
 _log = get_log("simulator")
 
@@ -87,12 +96,16 @@ class Simulator:
             self._ended.set()
 
     def _offer_for_ever(self) -> None:
+        whereto = FIRST
         while True:
-            stream = Stream(self._endpoint, self._identity)
+            stream, whereto = Stream(self._endpoint, self._identity, whereto=whereto), FIRST
             try:
                 lease = self._offer(stream)
                 self._backoff.begin_anew()
                 self._start(partial(self._serve, stream, lease), f"group-{lease.group}")
+            except RedirectedError as redirected:
+                self._leave(stream)
+                whereto = redirected.whereto
             except (StreamEndedError, grpc.RpcError) as error:
                 self._leave(stream)
                 _raise_if_final(error)
@@ -104,7 +117,7 @@ class Simulator:
                 self._sleep(retry_seconds)
 
     def _offer(self, stream: Stream) -> pb.Lease:
-        """Raises JobOverError, StreamEndedError, grpc.RpcError."""
+        """Raises JobOverError, RedirectedError, StreamEndedError, grpc.RpcError."""
         self.standing.offered(stream)
         stream.send_hello(self._config, self._spaces)
         return stream.receive().lease

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import grpc
 
@@ -13,7 +14,7 @@ from stepstream_protos import PROTOCOL_VERSION
 from stepstream_protos.v1 import stream_pb2 as pb
 from stepstream_protos.v1 import stream_pb2_grpc
 from stepstream_trainer.channel import CHANNEL_OPTIONS
-from stepstream_trainer.config import TrainerConfig
+from stepstream_trainer.config import TrainerConfig, contract
 from stepstream_trainer.rows import Rows, Spaces
 from stepstream_trainer.tls import channel_credentials, channel_options
 
@@ -27,8 +28,28 @@ class StreamEndedError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Whereto:
+    """The learner that a stream is offered to; `guest` as the learner that redirected it here has said."""
+
+    rank: int = 0
+    guest: bool = False
+
+
+FIRST: Final = Whereto()
+"""Every offer is made to rank 0 first: it knows who needs slots served."""
+
+
+class RedirectedError(Exception):
+    """The learner wants another stream to be offered elsewhere."""
+
+    def __init__(self, whereto: Whereto) -> None:
+        super().__init__(f"redirected to the learner of rank {whereto.rank}")
+        self.whereto = whereto
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Endpoint:
-    """Whom to dial, and with which certificates."""
+    """Whom to dial, and with which certificates. `target` is that of all learners: see `contract.LEARNER`."""
 
     target: str
     tls_directory: Path | None
@@ -45,7 +66,14 @@ class Identity:
 class Stream:
     """One thread at a time uses it; `waits_seconds` and `cancel` are for any thread."""
 
-    def __init__(self, endpoint: Endpoint, identity: Identity, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        identity: Identity,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        whereto: Whereto = FIRST,
+    ) -> None:
         """Dials. The target's name is resolved anew: a restarted learner may have another address."""
         self.was_accepted = False
         """Whether the learner has said anything but no."""
@@ -54,7 +82,8 @@ class Stream:
         self._sequence = 0
         self._waiting_since = math.inf
         self._outbox: queue.SimpleQueue[pb.SimulatorMessage | None] = queue.SimpleQueue()
-        self._channel = connect(endpoint)
+        self._whereto = whereto
+        self._channel = connect(endpoint, whereto.rank)
         stub = stream_pb2_grpc.SimulatorStreamStub(self._channel)  # type: ignore[no-untyped-call]
         self._call = stub.Serve(iter(self._outbox.get, None))
 
@@ -66,6 +95,7 @@ class Stream:
             observation=pb.ArraySpec(shape=spaces.shape, dtype=spaces.dtype.name),
             num_actions=spaces.num_actions,
             num_categories=spaces.num_categories,
+            guest=self._whereto.guest,
         )
         self._send(pb.SimulatorMessage(hello=hello))
 
@@ -79,7 +109,7 @@ class Stream:
         self._send(pb.SimulatorMessage(rows=message))
 
     def receive(self) -> pb.LearnerMessage:
-        """The next Lease or Actions. Raises JobOverError, StreamEndedError, grpc.RpcError."""
+        """The next Lease or Actions. Raises JobOverError, RedirectedError, StreamEndedError, grpc.RpcError."""
         while (message := self._receive()).WhichOneof("body") == "heartbeat":
             pass
         return message
@@ -111,12 +141,15 @@ class Stream:
         self.was_accepted = True
         if message.WhichOneof("body") == "job_over":
             raise JobOverError
+        if message.WhichOneof("body") == "redirect":
+            raise RedirectedError(Whereto(rank=message.redirect.rank, guest=message.redirect.guest))
         return message
 
 
-def connect(endpoint: Endpoint) -> grpc.Channel:
+def connect(endpoint: Endpoint, rank: int) -> grpc.Channel:
     """Raises OSError when a certificate cannot be read."""
+    target = contract.at_rank(endpoint.target, rank)
     if endpoint.tls_directory is None:
-        return grpc.insecure_channel(endpoint.target, CHANNEL_OPTIONS)
+        return grpc.insecure_channel(target, CHANNEL_OPTIONS)
     options = (*CHANNEL_OPTIONS, *channel_options())
-    return grpc.secure_channel(endpoint.target, channel_credentials(endpoint.tls_directory), options)
+    return grpc.secure_channel(target, channel_credentials(endpoint.tls_directory), options)
