@@ -16,6 +16,7 @@ from stepstream_trainer.algorithms.policy import Policy
 from stepstream_trainer.algorithms.precision import Precision
 from stepstream_trainer.algorithms.q_learning import QUpdate, descent_of, network_of, objective_of
 from stepstream_trainer.algorithms.q_policy import QPolicy
+from stepstream_trainer.algorithms.together import Alone
 from stepstream_trainer.config import DQNParameters
 from stepstream_trainer.learner.acting import Actor
 from stepstream_trainer.learner.episodes import EpisodeTracker
@@ -151,6 +152,7 @@ def replay_experience(slots: Slots, stint: Stint, replay: Replay) -> ReplayExper
         actor=Actor(QPolicy(network, FLOAT32, support_K=None)),
         update=QUpdate(network, target, parameters, objective, descent, FLOAT32),
         metrics=LearnerMetrics(new_registry(), frame_skip=1),
+        together=Alone(),
         files=None,
     )
     return ReplayExperience(parts, parameters, seed=5, num_slots=SLOTS)

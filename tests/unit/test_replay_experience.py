@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from stepstream_trainer.algorithms.q_learning import QUpdate, Update
 from stepstream_trainer.algorithms.q_policy import QPolicy
+from stepstream_trainer.algorithms.together import Alone
 from stepstream_trainer.config import DQNParameters
 from stepstream_trainer.learner.acting import Actor
 from stepstream_trainer.learner.experience import Position
@@ -121,6 +122,7 @@ def iterate(until: Callable[[Position], bool]) -> tuple[Seen, Position, list[int
         actor=Actor(cast("QPolicy", Policy(seen))),
         update=cast("QUpdate", Updates(seen)),
         metrics=LearnerMetrics(new_registry(), frame_skip=1),
+        together=Alone(),
         files=None,
     )
     experience = ReplayExperience(parts, PARAMETERS, seed=3, num_slots=SLOTS)

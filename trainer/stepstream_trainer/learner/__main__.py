@@ -46,6 +46,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         run_directory=Path(environment[contract.RUN_DIR]),
         rank=int(environment.get(contract.RANK, "0")),
         attempt=int(environment.get(contract.ATTEMPT, "1")),
+        world_size=int(environment.get(contract.WORLD_SIZE, "1")),
+        rendezvous=environment.get(contract.RENDEZVOUS, ""),
         listen=environment[contract.LISTEN],
         http=environment[contract.HTTP],
         tls_directory=Path(tls) if tls else None,

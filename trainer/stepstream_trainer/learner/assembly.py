@@ -12,23 +12,26 @@ from pathlib import Path
 import torch
 
 from stepstream_trainer.algorithms.precision import Precision, choose_precision, keep_freed_memory
-from stepstream_trainer.config import Mode, TrainerConfig
+from stepstream_trainer.algorithms.together import Alone, Together
+from stepstream_trainer.config import Mode, TrainerConfig, contract
 from stepstream_trainer.cores import usable_cores
 from stepstream_trainer.http import Endpoints, HttpServer
+from stepstream_trainer.learner.board import Board
 from stepstream_trainer.learner.checkpoint import CheckpointError, CheckpointStore, Manifest, State
 from stepstream_trainer.learner.episodes import EpisodeTracker
 from stepstream_trainer.learner.evaluations import Evaluations
 from stepstream_trainer.learner.event_log import EventLog
 from stepstream_trainer.learner.families import Ground, build_learning, refuse_replay
-from stepstream_trainer.learner.gathering import Gatherer
+from stepstream_trainer.learner.gathering import Gatherer, Interrupted
 from stepstream_trainer.learner.groups import number_of_groups
+from stepstream_trainer.learner.homing import Homing, homing
 from stepstream_trainer.learner.identity import OtherJobError, identity_digest
 from stepstream_trainer.learner.ingest import StreamServer
 from stepstream_trainer.learner.loop import LearnerLoop, Outcome, Parts, state_of_rank
 from stepstream_trainer.learner.metrics import LearnerMetrics
 from stepstream_trainer.learner.modes import Chosen, Fixed, Modes
 from stepstream_trainer.learner.observing import observing
-from stepstream_trainer.learner.ranks import Alone
+from stepstream_trainer.learner.ranks import InStep, OnlyLearner, Ranks
 from stepstream_trainer.learner.reporting import Reporter
 from stepstream_trainer.learner.slots import Slots
 from stepstream_trainer.learner.status import Identity, LearnerStatus, Phase
@@ -38,8 +41,6 @@ from stepstream_trainer.logs import get_log
 from stepstream_trainer.metrics import new_registry
 
 _log = get_log("learner")
-
-MAX_POLICY_LAG = 16
 
 DEFAULT_WINDOW = 100
 """Episodes that a mean return is taken over where `stopWhen` does not say: the usual window of the field."""
@@ -57,6 +58,9 @@ class Settings:
     run_directory: Path
     rank: int
     attempt: int
+    world_size: int
+    rendezvous: str
+    """Where several learners meet; "" for one."""
     listen: str
     http: str
     tls_directory: Path | None
@@ -75,10 +79,18 @@ class Learner:
         self._stop = stop
         self._closing = closing
         self._checkpoints = CheckpointStore(settings.run_directory / "checkpoints", config.checkpoint.retain)
-        self._resumed = find_checkpoint(self._checkpoints, config)
+        self._resumed = find_checkpoint(self._checkpoints, config) if settings.rank == 0 else None
+        self._board: Board | None = None
+        self._start: State | None = None
+        """What this learner goes on from."""
         registry = new_registry()
         self._trace = Trace()
-        self._metrics = LearnerMetrics(registry, frame_skip=config.environment.frame_skip, trace=self._trace)
+        self._metrics = LearnerMetrics(
+            registry,
+            frame_skip=config.environment.frame_skip,
+            learners=config.learner.replicas,
+            trace=self._trace,
+        )
         self._status = _status(settings, config)
         self._server = StreamServer(
             config,
@@ -94,25 +106,29 @@ class Learner:
                 registry=registry,
                 status=self._status.snapshot,
                 healthy=self._status.healthy,
-                ready=self._server.ready,
+                ready=self._ready,
             ),
         )
         http.start()
         closing.callback(http.stop)
-        self._server.start()
+        self._serves = False
+        """Whether streams are accepted."""
+        if settings.world_size == 1:
+            self._serve()
 
     def run(self) -> Outcome:
         """Train until the job is done or the process is asked to stop; then let the simulators go."""
         outcome = Outcome.INTERRUPTED
         try:
-            slots = self._await_simulators()
-            if slots is not None:
-                loop, reporter = self._build(slots)
-                self._server.serve_leases()
-                self._status.enter(Phase.RUNNING)
-                outcome = loop.run()
-                reporter.finish()
-                _log.info("finished" if outcome is Outcome.FINISHED else "interrupted", parameters=loop.digest())
+            self._meet()
+            loop, reporter = self._build(self._await_simulators())
+            self._server.serve_leases()
+            self._status.enter(Phase.RUNNING)
+            outcome = loop.run()
+            reporter.finish()
+            _log.info("finished" if outcome is Outcome.FINISHED else "interrupted", parameters=loop.digest())
+        except Interrupted:
+            _log.info("interrupted")
         finally:
             self._server.stop(job_over=outcome is Outcome.FINISHED)
         self._status.enter(Phase.SUCCEEDED if outcome is Outcome.FINISHED else Phase.STOPPING)
@@ -124,13 +140,45 @@ class Learner:
         """Instead of `run`: let go of what the constructor took."""
         self._server.stop(job_over=False)
 
-    def _await_simulators(self) -> Slots | None:
-        """The slots, once the first simulator said what its environment is like; None when asked to stop before."""
+    def _serve(self, homing: Homing | None = None) -> None:
+        self._server.start(homing)
+        self._serves = True
+
+    def _ready(self) -> str | None:
+        """Any thread."""
+        return self._server.ready() if self._serves else "waiting for the other learners"
+
+    def _meet(self) -> None:
+        """Find the other learners, if there are any, and learn from rank 0 where to go on. May raise Interrupted."""
+        rank, size = self._settings.rank, self._settings.world_size
+        states = None if self._resumed is None else [state_of_rank(self._resumed[1], each) for each in range(size)]
+        if size == 1:
+            self._start = OnlyLearner().begin(states)
+            return
+        self._status.enter(Phase.STARTING, "waiting for the other learners")
+        board = self._board = Board.open(rank, size, self._settings.rendezvous, self._go_on)
+        self._closing.callback(board.close)
+        self._start = InStep(board, rank=rank, size=size, tick=self._status.alive).begin(states)
+        self._serve(homing(board, rank=rank, learners=size))
+
+    def _go_on(self) -> None:
+        """Raises Interrupted when this learner is to stop."""
+        if self._stopping():
+            raise Interrupted
+        self._status.alive()
+
+    def _stopping(self) -> bool:
+        """Whether this learner was asked to stop, or another. Raises RankLostError."""
+        if self._board is None:
+            return self._stop.is_set()
+        self._board.check()
+        return self._stop.is_set() or self._board.stop_asked()
+
+    def _await_simulators(self) -> Slots:
+        """The slots, once the first simulator said what its environment is like. May raise Interrupted."""
         self._status.enter(Phase.STARTING, "waiting for the first simulator")
         while (slots := self._server.slots(timeout_seconds=0.2)) is None:
-            if self._stop.is_set():
-                return None
-            self._status.alive()
+            self._go_on()
         return slots
 
     def _build(self, slots: Slots) -> tuple[LearnerLoop, Reporter]:
@@ -140,7 +188,7 @@ class Learner:
         keep_freed_memory()
         seen = observing(config.environment, slots.spaces.shape, slots.spaces.dtype, slots.spaces.num_categories)
         window = config.stop_when.episodes if config.stop_when else DEFAULT_WINDOW
-        episodes = EpisodeTracker(config.learner.environments, window)
+        episodes = EpisodeTracker(config.learner.environments, window, tells=settings.rank > 0)
         reporter = self._reporter(episodes)
         gatherer = Gatherer(config, slots=slots, stack=seen.stack, metrics=self._metrics, episodes=episodes)
         learning = build_learning(
@@ -151,6 +199,8 @@ class Learner:
                 precision=precision,
                 metrics=self._metrics,
                 checkpoints=self._checkpoints.directory,
+                rank=settings.rank,
+                together=self._together(precision),
                 closing=self._closing,
             )
         )
@@ -166,20 +216,21 @@ class Learner:
             checkpoints=self._checkpoints,
             evaluations=evaluations,
             modes=self._modes(reporter),
-            ranks=Alone(),
+            ranks=self._ranks(reporter),
         )
         loop = LearnerLoop(
             parts,
-            num_slots=slots.num_slots,
+            num_slots=slots.num_slots * config.learner.replicas,
             attempt=settings.attempt,
             identity=identity_digest(config),
             checkpoint_interval_seconds=config.checkpoint.interval_seconds,
         )
-        self._checkpoints.go_on_from(None if self._resumed is None else self._resumed[0].step)
+        if settings.rank == 0:
+            self._checkpoints.go_on_from(None if self._resumed is None else self._resumed[0].step)
+        if self._start is not None:
+            loop.resume(self._start)
         if self._resumed is not None:
-            manifest, state = self._resumed
-            loop.resume(state_of_rank(state, 0))
-            reporter.resumed(manifest, self._checkpoints.manifest_path(manifest.step))
+            reporter.resumed(self._resumed[0], self._checkpoints.manifest_path(self._resumed[0].step))
         reporter.tell()
         self._metrics.watch_rows(slots.rows_ready)
         self._describe(precision)
@@ -187,9 +238,25 @@ class Learner:
 
     def _modes(self, reporter: Reporter) -> Modes:
         config = self._config
+        if config.learner.replicas > 1:
+            return Fixed(Mode.Sync)
         if config.mode is not Mode.Auto:
             return Fixed(config.mode)
-        return Chosen(max_policy_lag=MAX_POLICY_LAG, told=reporter.decided, clock=time.monotonic)
+        return Chosen(max_policy_lag=config.learner.max_policy_lag, told=reporter.decided, clock=time.monotonic)
+
+    def _together(self, precision: Precision) -> Together:
+        if self._board is None:
+            return Alone()
+        from stepstream_trainer.learner.collective import Collective  # torch.distributed, which one learner never needs
+
+        collective = Collective(self._board, precision.device, rank=self._settings.rank, size=self._settings.world_size)
+        self._closing.callback(collective.close)
+        return collective
+
+    def _ranks(self, reporter: Reporter) -> Ranks:
+        if self._board is None:
+            return OnlyLearner()
+        return InStep(self._board, rank=self._settings.rank, size=self._settings.world_size, tick=reporter.tick)
 
     def _changed(self, config: TrainerConfig) -> None:
         """The job was edited."""
@@ -197,8 +264,9 @@ class Learner:
         self._status.budget(config.total_steps)
 
     def _reporter(self, episodes: EpisodeTracker) -> Reporter:
-        resumed_at = self._resumed[0].step if self._resumed else 0
-        history = EventLog(self._settings.run_directory, attempt=self._settings.attempt, resumed_at=resumed_at)
+        resumed_at = self._start["steps"] if self._start else 0
+        directory = contract.rank_directory(self._settings.run_directory, self._settings.rank)
+        history = EventLog(directory, attempt=self._settings.attempt, resumed_at=resumed_at)
         self._closing.callback(history.close)
         return Reporter(
             metrics=self._metrics,
@@ -208,7 +276,7 @@ class Learner:
             num_slots=self._config.learner.environments,
             service=self._server.service,
             trace=TraceFile(self._trace, self._settings.run_directory, rank=self._settings.rank),
-            stop=self._stop.is_set,
+            stop=self._stopping,
         )
 
     def _describe(self, precision: Precision) -> None:
@@ -224,9 +292,16 @@ class Learner:
 
 def refuse_unsupported(config: TrainerConfig) -> None:
     """Raises UnsupportedJobError with the first thing this version cannot do."""
-    if config.learner.replicas != 1:
+    if config.learner.replicas == 1:
+        return
+    if config.mode is Mode.Async:
         raise UnsupportedJobError(
-            f"spec.learners.replicas: this version trains with 1 learner, got {config.learner.replicas}"
+            f"spec.mode: {config.learner.replicas} learners train in mode Sync (or Auto) in this version, got Async"
+        )
+    if config.checkpoint.include_replay:
+        raise UnsupportedJobError(
+            f"spec.checkpoint.includeReplay: is for one learner; {config.learner.replicas} fill their replays after "
+            "a resume"
         )
 
 

@@ -18,16 +18,18 @@ TIMEOUT_SECONDS = 120.0
 class Collective:
     """The process group of a job's learners. Loop thread only."""
 
-    def __init__(self, board: Board, device: torch.device, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self, board: Board, device: torch.device, *, rank: int, size: int, timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> None:
         """Waits for all. Raises RankLostError."""
-        self.size = board.world_size
+        self.size = size
         backend = "nccl" if device.type == "cuda" else "gloo"
         _guarded(
             lambda: dist.init_process_group(
                 backend,
                 store=PrefixStore("collective", board.store),
-                rank=board.rank,
-                world_size=board.world_size,
+                rank=rank,
+                world_size=size,
                 timeout=timedelta(seconds=timeout_seconds),
             )
         )
@@ -36,10 +38,6 @@ class Collective:
         """In place: the mean over all learners, in an order of addition that is the same each time."""
         _guarded(lambda: dist.all_reduce(values))
         values.div_(self.size)
-
-    def follow_first(self, values: torch.Tensor) -> None:
-        """In place: rank 0's."""
-        _guarded(lambda: dist.broadcast(values, 0))
 
     def close(self) -> None:
         dist.destroy_process_group()

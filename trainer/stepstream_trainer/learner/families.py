@@ -18,6 +18,7 @@ from stepstream_trainer.algorithms.precision import Precision, choose_precision
 from stepstream_trainer.algorithms.q_learning import QUpdate, descent_of, network_of, objective_of
 from stepstream_trainer.algorithms.q_networks import QNetwork
 from stepstream_trainer.algorithms.q_policy import QPolicy
+from stepstream_trainer.algorithms.together import Together
 from stepstream_trainer.config import Mode, PolicyGradientParameters, QLearningParameters, TrainerConfig
 from stepstream_trainer.cores import usable_cores
 from stepstream_trainer.learner.acting import Actor, Copy
@@ -65,6 +66,9 @@ class Ground:
     metrics: LearnerMetrics
     checkpoints: Path
     """Their directory."""
+    rank: int
+    together: Together
+    """The learners that step alike."""
     closing: ExitStack
 
     @property
@@ -103,13 +107,14 @@ def refuse_replay(config: TrainerConfig) -> None:
     place_frames(options, layout, choose_precision(config.learner.precision).device)
 
 
-def replay_options(config: TrainerConfig, parameters: QLearningParameters) -> ReplayOptions:
+def replay_options(config: TrainerConfig, parameters: QLearningParameters, *, rank: int = 0) -> ReplayOptions:
+    """Of one learner: its share of the job's capacity, and samples of its own."""
     return ReplayOptions(
-        capacity_steps=parameters.replay_capacity_steps,
+        capacity_steps=-(-parameters.replay_capacity_steps // config.learner.replicas),
         num_slots=config.learner.environments,
         n_step=parameters.n_step,
         discount=parameters.discount,
-        seed=config.seed,
+        seed=config.seed + (rank << 32),
         priority=PriorityOptions(exponent=parameters.priority_exponent) if parameters.prioritized else None,
     )
 
@@ -136,7 +141,7 @@ def _rollouts(ground: Ground, parameters: PolicyGradientParameters) -> Learning:
         )
         for _ in range(ground.memories)
     ]
-    update = build_update(parameters, network, precision, seed=config.seed)
+    update = build_update(parameters, network, precision, seed=config.seed, together=ground.together)
     actor = Actor(policy, copy)
     return Learning(
         network=network, experience=RolloutExperience(ground.gatherer, rollouts, actor, update, seed=config.seed)
@@ -158,7 +163,7 @@ def _replay(ground: Ground, parameters: QLearningParameters) -> Learning:
     if ground.acts_apart:
         acting = build()
         copy = Copy(policy=acting_by(acting), flat=acting.flat, learning=network.flat)
-    descent = descent_of(parameters, network)
+    descent = descent_of(parameters, network, ground.together)
     slots, replay = ground.gatherer.slots, _build_replay(ground, parameters)
     parts = ReplayParts(
         gatherer=ground.gatherer,
@@ -170,6 +175,7 @@ def _replay(ground: Ground, parameters: QLearningParameters) -> Learning:
         actor=Actor(acting_by(network), copy),
         update=QUpdate(network, target, parameters, objective, descent, precision),
         metrics=ground.metrics,
+        together=ground.together,
         files=_replay_files(ground, replay) if config.checkpoint.include_replay else None,
     )
     num_slots = slots.num_slots * config.learner.replicas
@@ -187,7 +193,7 @@ def _replay_files(ground: Ground, replay: Replay) -> ReplayFiles:
 def _build_replay(ground: Ground, parameters: QLearningParameters) -> Replay:
     spaces, device = ground.gatherer.slots.spaces, ground.precision.device
     layout = FrameLayout(frame_shape=spaces.shape, dtype=spaces.dtype, network_input=ground.seen.network_input)
-    options = replay_options(ground.config, parameters)
+    options = replay_options(ground.config, parameters, rank=ground.rank)
     place = place_frames(options, layout, device)
     size = replay_bytes(options, layout)
     _log.info("replay", capacity_steps=options.capacity_steps, bytes=size, frames_on=str(place))

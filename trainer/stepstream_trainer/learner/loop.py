@@ -114,6 +114,7 @@ class LearnerLoop:
     def run(self) -> Outcome:
         """Iterate until the targets are met or the learner is asked to stop; either way the newest state is saved."""
         try:
+            self._parts.ranks.begin_alike(self.digest())
             self._begin()
             self._train()
             self._save_the_last()

@@ -50,6 +50,9 @@ class Ranks(Protocol):
     def begin(self, states: Sequence[State] | None) -> State | None:
         """Rank 0 gives every rank's state, or None for a fresh job; each gets its own."""
 
+    def begin_alike(self, parameters: str) -> None:
+        """All learners begin with parameters of this digest."""
+
     def collected(self, *, stop: bool) -> None:
         """This learner has its steps, or is to stop. Raises Interrupted on all, if any is to stop."""
 
@@ -63,13 +66,16 @@ class Ranks(Protocol):
         """Rank 0 has kept what the job was for; the others return when it has."""
 
 
-class Alone:
+class OnlyLearner:
     """The only learner."""
 
     rank, size = 0, 1
 
     def begin(self, states: Sequence[State] | None) -> State | None:
         return states[0] if states else None
+
+    def begin_alike(self, parameters: str) -> None:
+        pass
 
     def collected(self, *, stop: bool) -> None:
         if stop:
@@ -88,9 +94,9 @@ class Alone:
 class InStep:
     """One of several learners, by what they write on the board. Raises RankLostError from every method."""
 
-    def __init__(self, board: Board, *, tick: Pause) -> None:
+    def __init__(self, board: Board, *, rank: int, size: int, tick: Pause) -> None:
         """`tick` is called while others are waited for; it must not raise."""
-        self.rank, self.size = board.rank, board.world_size
+        self.rank, self.size = rank, size
         self._board = board
         self._tick = tick
         self._iteration = 0
@@ -103,6 +109,9 @@ class InStep:
         data = self._board.get(f"begin/{self.rank}", self._tick)
         self._board.discard(f"begin/{self.rank}")
         return deserialise(data) if data else None
+
+    def begin_alike(self, parameters: str) -> None:
+        self._board.arrive(f"with parameters {parameters}", pause=self._tick)
 
     def collected(self, *, stop: bool) -> None:
         if stop:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from stepstream_trainer.algorithms.q_learning import QUpdate
 from stepstream_trainer.algorithms.q_policy import QPolicy
 from stepstream_trainer.algorithms.schedules import epsilons, importance_exponent
+from stepstream_trainer.algorithms.together import Together
 from stepstream_trainer.config import QLearningParameters
 from stepstream_trainer.learner.acting import Actor
 from stepstream_trainer.learner.experience import NOTHING_KEPT, Gathered, Kept, Learned, Position, State
@@ -46,6 +47,7 @@ class ReplayParts:
     actor: Actor[QPolicy]
     update: QUpdate
     metrics: LearnerMetrics
+    together: Together
     files: ReplayFiles | None
     """Where the replay is saved beside the checkpoints."""
 
@@ -63,6 +65,8 @@ class ReplayExperience:
         self._actor = parts.actor
         self._update = parts.update
         self._metrics = parts.metrics
+        self._together = parts.together
+        self._all_hold_steps = False
         self._files = parts.files
         self._parameters = parameters
         self._seed = seed
@@ -103,7 +107,7 @@ class ReplayExperience:
         for t in range(self.slot_steps):
             self._replay.append(self._all, gathered.memory.outcomes(t))
         self._follow_target(position.steps)
-        due = self._intensity.due(position.steps) if len(self._replay) else position.updates
+        due = self._intensity.due(position.steps) if self._can_sample() else position.updates
         exponent = importance_exponent(self._parameters, progress)
         for number in range(position.updates, due):
             yield self._learn_once(number, exponent)
@@ -179,8 +183,16 @@ class ReplayExperience:
         if steps // interval > before // interval:
             self._update.copy_to_target()
 
+    def _can_sample(self) -> bool:
+        """Whether the replays of all who learn together hold steps; once they do they always will."""
+        if not self._all_hold_steps:
+            holds = torch.tensor(float(len(self._replay) > 0))
+            self._together.average(holds)
+            self._all_hold_steps = holds.item() == 1.0
+        return self._all_hold_steps
+
     def _learn_once(self, number: int, exponent: float) -> Learned:
-        sample = self._replay.sample(self._parameters.batch_size, number, exponent)
+        sample = self._replay.sample(self._parameters.batch_size // self._together.size, number, exponent)
         update = self._update.update(sample)
         priority_N = update.priority_N.cpu().numpy()  # sync
         if self._parameters.prioritized:
@@ -197,7 +209,7 @@ class ReplayExperience:
         self._metrics.replay_stands(
             ReplayStands(
                 steps=len(self._replay),
-                capacity_steps=self._parameters.replay_capacity_steps,
+                capacity_steps=self._replay.options.capacity_steps,
                 ratio_asked=self._intensity.asked,
                 ratio_reached=self._intensity.reached(steps=position.steps, updates=position.updates),
                 epsilon=float(epsilon_B.mean()),
