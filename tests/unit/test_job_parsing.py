@@ -114,7 +114,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (
         {"algorithm": {"parameters": {"minibatchSize": 500}}},
         "spec.algorithm.parameters.minibatchSize: must divide horizon x learners.environments, "
-        "the samples of a rollout, got 500",
+        "the samples of a rollout (in mode Sync, of all), got 500",
     ),
     (
         {"algorithm": {"name": "CategoricalDQN", "parameters": {"valueMinimum": 20}}},

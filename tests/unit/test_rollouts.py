@@ -72,8 +72,7 @@ class Keeper:
         pass
 
 
-def gathered(slots: PlayedSlots) -> list[dict[str, torch.Tensor]]:
-    """Two rollouts of these slots, one after the other."""
+def experience_of(slots: PlayedSlots, keeper: Keeper) -> RolloutExperience:
     gatherer = Gatherer(
         config_of(CARTPOLE, environments=SLOTS),
         slots=slots,
@@ -84,8 +83,13 @@ def gathered(slots: PlayedSlots) -> list[dict[str, torch.Tensor]]:
     rollout = Rollout(
         horizon=HORIZON, num_slots=SLOTS, shape=(1, 1, DEPTH), dtype=FRAME.dtype, device=torch.device("cpu")
     )
+    return RolloutExperience(gatherer, [rollout], Actor(Legible()), keeper, seed=SEED)
+
+
+def gathered(slots: PlayedSlots) -> list[dict[str, torch.Tensor]]:
+    """Two rollouts of these slots, one after the other."""
     keeper = Keeper()
-    experience = RolloutExperience(gatherer, [rollout], Actor(Legible()), keeper, seed=SEED)
+    experience = experience_of(slots, keeper)
     experience.begin(pause=lambda: None)
     for number in range(ROLLOUTS):
         position = Position(slot_steps=number * HORIZON)
@@ -148,3 +152,13 @@ def test_an_episode_lost_with_its_simulator_is_bootstrapped_from_what_was_seen_l
     assert batch["truncated_TB"][:, 0].tolist() == [False, True, False, True]
     assert batch["reward_TB"][:, 0].tolist() == [0.0] * HORIZON
     assert batch["final_value_TB"][[1, 3]].equal(batch["value_TB"][[1, 3]])
+
+
+def test_what_is_to_be_saved_of_a_rollout_outlives_the_collection_of_the_next() -> None:
+    slots = PlayedSlots(num_slots=SLOTS, groups=1, script=lambda slot, step: Moment())
+    experience = experience_of(slots, Keeper())
+    experience.begin(pause=lambda: None)
+    state = experience.state_dict(experience.collect(Position(), pause=lambda: None))
+    before = state["progress"]["observation"].copy()
+    experience.collect(Position(slot_steps=HORIZON), pause=lambda: None)
+    np.testing.assert_array_equal(state["progress"]["observation"], before)

@@ -16,7 +16,8 @@ def _minibatches_fill_the_rollout(spec: Any) -> bool:
     parameters = spec.algorithm.parameters
     if not isinstance(parameters, PPOParameters):
         return True
-    return bool(parameters.horizon * spec.learners.environments % parameters.minibatch_size == 0)
+    learners = 1 if spec.mode is Mode.Async else spec.learners.replicas
+    return bool(parameters.horizon * spec.learners.environments * learners % parameters.minibatch_size == 0)
 
 
 def _learners_share_batches(spec: Any, size: int) -> bool:
@@ -59,11 +60,12 @@ def _divided(field: str, default: object, names: str) -> str:
 TRAINING_RULES: Final = (
     CrossRule(
         field="algorithm.parameters.minibatchSize",
-        message="must divide horizon x learners.environments, the samples of a rollout",
+        message="must divide horizon x learners.environments, the samples of a rollout (in mode Sync, of all)",
         holds=_minibatches_fill_the_rollout,
         value=lambda spec: spec.algorithm.parameters.minibatch_size,
         cel="!(self.algorithm.name in ['PPO', 'APPO']) || "
-        + f"{_cel_parameter('horizon', _PPO_DEFAULTS['horizon'])} * self.learners.environments % "
+        + f"{_cel_parameter('horizon', _PPO_DEFAULTS['horizon'])} * self.learners.environments * "
+        + "(self.mode == 'Async' || self.algorithm.name == 'APPO' ? 1 : self.learners.replicas) % "
         + f"{_cel_parameter('minibatchSize', _PPO_DEFAULTS['minibatch_size'])} == 0",
     ),
     CrossRule(

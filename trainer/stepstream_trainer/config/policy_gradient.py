@@ -89,7 +89,7 @@ class PPOParameters:
     horizon: int = horizon(128)
     epochs: int = spec_field(doc="Passes over each rollout.", default=4, minimum=1, maximum=1000)
     minibatch_size: int = spec_field(
-        doc="Samples per optimiser step. It must divide horizon x environments.",
+        doc="Samples per optimiser step. It must divide horizon x environments, of all learners in mode Sync.",
         default=512,
         minimum=1,
         maximum=2**24,

@@ -122,7 +122,7 @@ class ReplayExperience:
         self._actor.publish(version)
 
     def state_dict(self, gathered: Gathered[Stint]) -> State:
-        observation = gathered.memory.observation[self.slot_steps]
+        observation = gathered.memory.observation[self.slot_steps].copy()  # the next collection overwrites it
         mine = {"observation": observation, "intensity": self._intensity.state_dict()}
         return {"optimiser": self._update.state_dict(), "progress": gathered.progress | mine}
 

@@ -148,7 +148,7 @@ class Reporter:
             Progress(
                 steps=totals.steps,
                 updates=totals.updates,
-                episodes=totals.episodes,
+                episodes=self._episodes.finished,
                 episode_return=recent.mean_return,
                 episode_length=recent.mean_length,
                 policy_lag=self._policy_lag,

@@ -80,7 +80,7 @@ class RolloutExperience:
         self._actor.publish(version)
 
     def state_dict(self, gathered: Gathered[Rollout]) -> State:
-        observation = gathered.memory.observation[self.slot_steps]
+        observation = gathered.memory.observation[self.slot_steps].copy()  # the next collection overwrites it
         return {"optimiser": self._update.state_dict(), "progress": gathered.progress | {"observation": observation}}
 
     def load_state_dict(self, state: State) -> None:
