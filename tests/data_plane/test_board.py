@@ -197,7 +197,10 @@ def test_a_killed_rank_0_is_missed_at_once(address: str) -> None:
         board.close()
 
 
-def test_a_rank_0_that_hangs_is_missed_though_its_sockets_are_open(address: str) -> None:
+def test_a_rank_0_that_hangs_is_missed_though_its_sockets_are_open(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(meeting, "_CONNECT_SECONDS", 0.5)  # is for connecting, and no limit of later answers
     with board_process(0, 2, address) as host:
         board = Board.open(1, 2, address, go_on, lost_seconds=LOST_SECONDS)
         assert next_line(host) == MET

@@ -63,7 +63,7 @@ class StoreClient:
 
     def beat_with(self, beat: Callable[[Store], None]) -> None:
         """Call `beat` about once a second from now on, in the client's thread."""
-        self._beat = beat
+        self._answered_at, self._beat = time.monotonic(), beat
         self._requests.put(None)
 
     def ask(self, work: Callable[[Store], _T], pause: Callable[[], None]) -> _T:
