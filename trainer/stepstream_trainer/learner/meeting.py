@@ -104,7 +104,6 @@ class Meeting:
             self._ask(client, lambda store: _prepare(store, self.world_size))
         else:
             self._await(client, "hosted")
-            self._refuse_old(client, self._ask(client, lambda store: store.check(["opened"])))
         self._ask(client, lambda store: store.set(f"life/{self.rank}", token))
         if self.rank == 0:
             self._await_all(client)
@@ -112,18 +111,15 @@ class Meeting:
         self._await_all(client)
         self._await(client, "opened")
         tokens = json.loads(self._ask(client, lambda store: store.get("opened")))
-        self._refuse_old(client, tokens[self.rank] != token)
+        if tokens[self.rank] != token:
+            self._ask(client, lambda store: store.set("successor", str(self.rank)))
+            raise _TooLateError
         try:
             store = self._ask(client, lambda store: self._dial())
         except OSError as error:
             raise StoreGoneError from error
         store.set_timeout(timedelta(seconds=STORE_SECONDS))
         return store
-
-    def _refuse_old(self, client: StoreClient, is_old: bool) -> None:
-        if is_old:
-            self._ask(client, lambda store: store.set("successor", str(self.rank)))
-            raise _TooLateError
 
     def _open(self, store: Store) -> None:
         tokens = store.multi_get(keys("life", range(self.world_size)))
