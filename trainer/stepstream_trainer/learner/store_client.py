@@ -83,7 +83,7 @@ class StoreClient:
         self._requests.put(_Request(work=work))
 
     def check(self) -> None:
-        """Raises StoreGoneError or what `connect` raised, where that is so, and StoreSilentError after a lack of beats."""
+        """Raises StoreGoneError, or what `connect` raised, where that is so; StoreSilentError after too long a beat."""
         if self._failure is not None:
             raise self._failure
         if self._gone.is_set():
