@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -235,6 +236,23 @@ def test_whoever_leaves_after_the_last_point_is_missed_by_nobody() -> None:
 
         delays = [0.0, 1.2] if number % 2 else [1.2, 0.0]
         assert in_parallel(*(lambda b=b, s=s: leave(b, s) for b, s in zip(boards, delays, strict=True))) == [True, True]
+
+
+def test_what_a_learner_said_before_it_left_is_heard(address: str) -> None:
+    first, second = open_boards(address, 2)
+    ask = first._client.ask
+
+    def ask_while_the_other_leaves(work: Callable[[Any], Any], pause: Callable[[], None]) -> Any:
+        answer = ask(work, pause)
+        if answer is False:  # not all are here, it says: a moment later they are, and the other has gone
+            second.arrive("end", flag=True, pause=go_on)
+            second.close()
+            wait_until(lambda: is_lost(first), "it is known that the other has left")
+        return answer
+
+    first._client.ask = ask_while_the_other_leaves  # type: ignore[method-assign]
+    assert first.arrive("end", pause=go_on)
+    first.close()
 
 
 def test_a_learner_that_comes_anew_makes_the_others_part_and_meets_them_then(address: str) -> None:

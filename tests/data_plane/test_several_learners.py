@@ -15,7 +15,7 @@ from stepstream_trainer.learner.homes import Need
 from stepstream_trainer.learner.homing import homing
 from stepstream_trainer.learner.leasing import Service
 from stepstream_trainer.metrics import new_registry
-from stepstream_trainer.rows import START
+from stepstream_trainer.rows import ENDED
 from stepstream_trainer.simulator.metrics import SimulatorMetrics
 from stepstream_trainer.simulator.serving import Simulator
 from stepstream_trainer.simulator.streams import Endpoint
@@ -80,7 +80,7 @@ def test_each_simulator_serves_the_learner_where_it_is_at_home() -> None:
     with learners("a", "b", simulators=2) as job:
         rows = job.play(60)
         assert [end.server.service() for end in job.ends] == [Service(leased=4, simulators=1)] * LEARNERS
-    starts = [row.observation for rank in rows for slot in rank for row in slot if row.flags & START]
+    starts = [row.observation for rank in rows for slot in rank for row in slot if row.flags & ENDED]
     assert len(starts) >= 8
     assert len(set(starts)) == len(starts), "each slot of each learner plays episodes of its own"
 

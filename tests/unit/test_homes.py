@@ -100,7 +100,7 @@ def test_a_guest_whose_offer_waits_in_vain_goes_home() -> None:
 def test_the_successor_of_a_lost_simulator_takes_its_home_whatever_it_is_called() -> None:
     homes = homes_of("a", "b", "c", "d")
     homes.stand(needs(0, 0, at={0: "ac", 1: "bd"}), 1.0)
-    homes.stand(needs(0, 4, at={0: "ac", 1: "b"}), 2.0)
+    homes.stand(needs(0, 0, at={0: "ac", 1: "b"}), 2.0)
     assert homes.place("e", 2.5) == Place(rank=1)
 
 

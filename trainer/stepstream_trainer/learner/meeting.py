@@ -104,7 +104,6 @@ class Meeting:
             self._ask(client, lambda store: _prepare(store, self.world_size))
         else:
             self._await(client, "hosted")
-            self._refuse_old(client, self._ask(client, lambda store: store.check(["opened"])))
         self._ask(client, lambda store: store.set(f"life/{self.rank}", token))
         if self.rank == 0:
             self._await_all(client)
@@ -112,16 +111,15 @@ class Meeting:
         self._await_all(client)
         self._await(client, "opened")
         tokens = json.loads(self._ask(client, lambda store: store.get("opened")))
-        self._refuse_old(client, tokens[self.rank] != token)
-        try:
-            return self._ask(client, lambda store: self._dial(STORE_SECONDS))
-        except OSError as error:
-            raise StoreGoneError from error
-
-    def _refuse_old(self, client: StoreClient, is_old: bool) -> None:
-        if is_old:
+        if tokens[self.rank] != token:
             self._ask(client, lambda store: store.set("successor", str(self.rank)))
             raise _TooLateError
+        try:
+            store = self._ask(client, lambda store: self._dial())
+        except OSError as error:
+            raise StoreGoneError from error
+        store.set_timeout(timedelta(seconds=STORE_SECONDS))
+        return store
 
     def _open(self, store: Store) -> None:
         tokens = store.multi_get(keys("life", range(self.world_size)))
@@ -165,7 +163,9 @@ class Meeting:
 
     def _connect(self) -> Store:
         """Raises OSError while nobody listens."""
-        return self._host() if self.rank == 0 else self._dial(_CONNECT_SECONDS)
+        store = self._host() if self.rank == 0 else self._dial()
+        store.set_timeout(timedelta(seconds=2 * self.silence_seconds))  # whoever waits for an answer gives up before
+        return store
 
     def _host(self) -> Store:
         """Raises CannotHostError."""
@@ -186,7 +186,7 @@ class Meeting:
             host, port, is_master=True, timeout=seconds, wait_for_workers=False, master_listen_fd=descriptor
         )
 
-    def _dial(self, timeout_seconds: float) -> Store:
+    def _dial(self) -> Store:
         """Raises OSError. Knocks first: torch would say in many lines that nobody is at home."""
         from torch.distributed import TCPStore
 
@@ -197,7 +197,7 @@ class Meeting:
                 host,
                 self._port,
                 is_master=False,
-                timeout=timedelta(seconds=timeout_seconds),
+                timeout=timedelta(seconds=_CONNECT_SECONDS),
                 wait_for_workers=False,
             )
         except RuntimeError as error:

@@ -63,18 +63,15 @@ class StoreClient:
 
     def beat_with(self, beat: Callable[[Store], None]) -> None:
         """Call `beat` about once a second from now on, in the client's thread."""
-        self._beat = beat
+        self._answered_at, self._beat = time.monotonic(), beat
         self._requests.put(None)
 
     def ask(self, work: Callable[[Store], _T], pause: Callable[[], None]) -> _T:
-        """What `work` gives. Raises StoreGoneError, StoreSilentError, and whatever `pause` raises."""
+        """What `work` gives. Raises what `check` and `pause` raise, and StoreGoneError."""
         request = _Request(work=work)
         self._requests.put(request)
-        asked_at = time.monotonic()
         while not request.done.wait(PAUSE_SECONDS):
             self.check()
-            if time.monotonic() - asked_at > self._silence_seconds:
-                raise StoreSilentError
             pause()
         if request.failure is not None:
             raise request.failure
@@ -86,7 +83,7 @@ class StoreClient:
         self._requests.put(_Request(work=work))
 
     def check(self) -> None:
-        """Raises StoreGoneError, StoreSilentError, or what `connect` raised, where that is so."""
+        """Raises StoreGoneError, or what `connect` raised, where that is so; StoreSilentError after too long a beat."""
         if self._failure is not None:
             raise self._failure
         if self._gone.is_set():
