@@ -19,9 +19,10 @@ import pytest
 from stepstream_trainer.learner import meeting
 from stepstream_trainer.learner.board import Board, CannotHostError, RankLostError, RanksMissingError
 from stepstream_trainer.learner.homes import Need
-from tests.support.board_process import MET, board_process, next_line
+from tests.support.board_process import MET, board_process
 from tests.support.daemons import free_ports
 from tests.support.data_plane import wait_until
+from tests.support.subprocesses import next_line
 
 LOST_SECONDS = 2.0
 """Instead of 30: a board counts once a second."""

@@ -5,14 +5,12 @@ python -m tests.support.board_process RANK WORLD_SIZE ADDRESS LOST_SECONDS
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from stepstream_trainer.learner.board import Board, BoardError
+from tests.support.subprocesses import python_module
 
 MET = "met"
 
@@ -26,29 +24,10 @@ def main(rank: int, world_size: int, address: str, lost_seconds: float) -> None:
         print(error, flush=True)
 
 
-@contextmanager
 def board_process(
     rank: int, world_size: int, address: str, lost_seconds: float = 60.0
-) -> Iterator[subprocess.Popen[str]]:
-    arguments = (str(rank), str(world_size), address, str(lost_seconds))
-    process = subprocess.Popen(
-        [sys.executable, "-m", __name__, *arguments],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGKILL)
-
-
-def next_line(process: subprocess.Popen[str]) -> str:
-    """What it says next."""
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
+) -> AbstractContextManager[subprocess.Popen[str]]:
+    return python_module(__name__, rank, world_size, address, lost_seconds)
 
 
 if __name__ == "__main__":
