@@ -24,7 +24,7 @@ from tests.support.daemons import free_ports
 from tests.support.data_plane import wait_until
 from tests.support.subprocesses import next_line
 
-LOST_SECONDS = 2.0
+LOST_SECONDS = 5.0
 """Instead of 30: a board counts once a second."""
 
 MARGIN_SECONDS = 30.0
@@ -179,7 +179,7 @@ def test_a_killed_learner_is_missed_by_those_who_wait_for_it(address: str) -> No
         other.send_signal(signal.SIGKILL)
         killed = time.monotonic()
         for wait in (lambda: board.arrive("end", pause=go_on), lambda: board.get("weights", go_on), board.check):
-            with pytest.raises(RankLostError, match="learner 1 has been silent for 2 s"):
+            with pytest.raises(RankLostError, match="learner 1 has been silent for 5 s"):
                 wait()
         assert time.monotonic() - killed < LOST_SECONDS + MARGIN_SECONDS
         board.close()
@@ -204,7 +204,7 @@ def test_a_rank_0_that_hangs_is_missed_though_its_sockets_are_open(address: str)
         board = Board.open(1, 2, address, go_on, lost_seconds=LOST_SECONDS)
         assert next_line(host) == MET
         host.send_signal(signal.SIGSTOP)
-        with pytest.raises(RankLostError, match="the learner of rank 0 has been silent for 2 s"):
+        with pytest.raises(RankLostError, match="the learner of rank 0 has been silent for 5 s"):
             board.arrive("end", pause=go_on)
         wait_until(lambda: is_lost(board), "whoever only looks learns of it too")
         board.close()
