@@ -14,7 +14,7 @@ _PROGRESS = Row(
         Stat(
             title="Steps",
             help="Agent steps since the job began, over all attempts and learners.",
-            queries=[Query(promql=f"sum({_LEARNER}job_steps{_JOB})")],
+            queries=[Query(promql=f"max({_LEARNER}job_steps{_JOB})")],
         ),
         Stat(
             title="Steps/s",
@@ -158,7 +158,7 @@ _LEARNING = Row(
             unit="none",
             queries=[
                 Query(promql=f"avg({_LEARNER}learning_rate{_JOB})", legend="learning rate"),
-                Query(promql=summed_rate(f"{_LEARNER}updates_total{_JOB}"), legend="updates/s"),
+                Query(promql=f"max({rate(f'{_LEARNER}updates_total{_JOB}')})", legend="updates/s"),
             ],
         ),
     ],
@@ -285,7 +285,7 @@ _CHECKPOINTS = Row(
             "evaluation.intervalSteps; it grows without end where evaluations fail.",
             queries=[
                 Query(
-                    promql=f"sum({_LEARNER}job_steps{_JOB}) - max({_LEARNER}evaluation_job_steps{_JOB})", legend="steps"
+                    promql=f"max({_LEARNER}job_steps{_JOB}) - max({_LEARNER}evaluation_job_steps{_JOB})", legend="steps"
                 ),
             ],
         ),

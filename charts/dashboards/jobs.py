@@ -42,7 +42,7 @@ _TOTALS = Row(
 )
 
 _COLUMNS = {
-    Column(title="Steps"): f"sum by ({_JOB}) ({_LEARNER}job_steps)",
+    Column(title="Steps"): f"max by ({_JOB}) ({_LEARNER}job_steps)",
     Column(title="Steps/s"): summed_rate(f"{_LEARNER}steps_total", _JOB),
     Column(title="Return", unit="none"): f"avg by ({_JOB}) ({_LEARNER}episode_return_mean)",
     Column(title="Waiting", unit="percentunit"): f"{summed_rate(_WAITING, _JOB)} / {summed_rate(_PHASES, _JOB)}",

@@ -12,9 +12,16 @@ STEPS = CATALOGUE.counter("steps_total", unit="steps", meaning="Agent steps rece
 FRAMES = CATALOGUE.counter(
     "frames_total", unit="frames", meaning="Emulator frames behind those steps: steps x frame skip."
 )
-UPDATES = CATALOGUE.counter("updates_total", unit="updates", meaning="Optimiser updates, one for each policy version.")
+UPDATES = CATALOGUE.counter(
+    "updates_total",
+    unit="updates",
+    meaning="Optimiser updates, one for each policy version; learners in step make them together, and each counts.",
+)
 JOB_STEPS = CATALOGUE.gauge(
-    "job_steps", unit="steps", meaning="Steps since the job began, over every attempt that counts towards totalSteps."
+    "job_steps",
+    unit="steps",
+    meaning="Steps of all learners since the job began, over every attempt that counts towards totalSteps. "
+    "Each learner tells the same.",
 )
 STEPS_PER_SECOND = CATALOGUE.gauge(
     "steps_per_second", unit="steps/s", meaning="Agent steps a second over the last half minute."
