@@ -243,14 +243,6 @@ def test_a_fresh_start_moves_the_old_run_aside(copy_of_complete: Path) -> None:
     assert not run.history()
 
 
-def test_what_a_later_version_brings_is_refused_before_anything_starts(tmp_path: Path) -> None:
-    write_job(tmp_path / "cart.yaml", mode="Async")
-    with local_run(tmp_path, "cart.yaml") as run:
-        assert run.wait() == 2, run.output()
-    assert run.output() == "spec.mode: Async is not trained by this version; use Sync or Auto\n"
-    assert not run.run_directory.exists()
-
-
 def test_evaluations_during_a_run_change_nothing_of_it(complete: LocalRun, tmp_path: Path) -> None:
     evaluation = {"intervalSteps": 512, "episodes": 3, "recordVideo": True}
     write_job(tmp_path / "cart.yaml", evaluation=evaluation)

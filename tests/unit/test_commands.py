@@ -90,6 +90,7 @@ def running_view() -> RunView:
         attempt=1,
         phase="Running",
         message="",
+        mode="Async",
         steps=500,
         total_steps=1000,
         frames=2000,

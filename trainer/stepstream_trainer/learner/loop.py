@@ -146,7 +146,6 @@ class LearnerLoop:
                 done = self._iterate_in(mode, sampling)
             finally:
                 sampling.close()
-                self._parts.metrics.totals.steps = self._position.steps  # of what is beyond it nobody will learn
 
     def _iterate_in(self, mode: Mode, sampling: Sampling) -> bool:
         """Until the job is done, or is to go on in another mode. Gives which of the two."""
@@ -245,6 +244,7 @@ class LearnerLoop:
             seconds, started = time.perf_counter() - started, time.perf_counter()
             parts.reporter.updated(learned, seconds=seconds)
         parts.experience.publish(position.updates)
+        parts.metrics.learned(steps=position.steps)
 
     def _state(self, gathered: Gathered[Any]) -> State:
         """What a checkpoint of this moment holds; true until the next update changes the network in place."""

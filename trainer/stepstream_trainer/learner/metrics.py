@@ -127,6 +127,8 @@ class LearnerMetrics:
         self.totals = totals if totals is not None else Totals()
         self._frame_skip = frame_skip
         self._learners = learners
+        self._ahead = False
+        """Whether steps are collected ahead: then they count when they are learned from."""
         self._trace = trace
         self._unix_time = unix_time
         self._checkpointed_at = math.nan
@@ -186,6 +188,7 @@ class LearnerMetrics:
 
     def runs_in(self, mode: Mode) -> None:
         """From now on."""
+        self._ahead = mode is Mode.Async
         for each in (Mode.Sync, Mode.Async):
             self._mode.labels(each.value).set(each is mode)
 
@@ -196,12 +199,17 @@ class LearnerMetrics:
 
     def served(self, *, steps: int, rows: int, inference_seconds: float) -> None:
         """One group was served: `rows` were inferred; `steps` of them led from an action, the rest began an episode."""
-        self.totals.steps += steps * self._learners
+        if not self._ahead:
+            self.totals.steps += steps * self._learners
         self._steps.inc(steps)
         self._frames.inc(steps * self._frame_skip)
         self._inference_rows.observe(rows)
         self._inference_seconds.observe(inference_seconds)
         self.spent(LoopPhase.INFERENCE, inference_seconds)
+
+    def learned(self, *, steps: int) -> None:
+        """So many steps have been learned from since the job began."""
+        self.totals.steps = steps
 
     def waited(self, seconds: float) -> None:
         """The loop waited for a group's rows."""
