@@ -14,18 +14,18 @@ share this machine's cores: with a machine each, the network between them takes 
 import argparse
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 
 import torch
 
+from benchmarks.measuring import ROOT
 from benchmarks.record import Record, Table, describe_machine
+from benchmarks.run_stepstream import free_port
 from stepstream_trainer.algorithms.networks import build_actor_critic
 from stepstream_trainer.algorithms.observations import BlockImages, ObservationSpec, Vectors
 from stepstream_trainer.algorithms.precision import Precision
@@ -33,7 +33,6 @@ from stepstream_trainer.learner.board import Board
 from stepstream_trainer.learner.collective import Collective
 from stepstream_trainer.learner.ranks import InStep, News, Order
 
-ROOT = Path(__file__).parent.parent
 CPU = torch.device("cpu")
 NETWORKS: dict[str, ObservationSpec] = {
     "images (Nature)": BlockImages(rows=21, columns=21, frames=4),
@@ -80,9 +79,7 @@ def learner(rank: int, size: int, address: str, calls: int) -> None:
 
 def measure(size: int, calls: int) -> dict[str, float]:
     """Milliseconds by name, of the slowest of `size` learners."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     program = [sys.executable, "-m", "benchmarks.bench_learners", "--calls", str(calls), "--learner"]
     commands = [[*program, str(rank), str(size), address] for rank in range(size)]

@@ -144,14 +144,20 @@ EVENTS = st.lists(
 )
 
 
-@given(events=EVENTS, learners=st.integers(1, 3), last=st.sampled_from(NAMES))
-def test_as_long_as_one_simulator_is_there_every_slot_of_every_learner_is_served_in_the_end(
-    events: list[tuple[str, object]], learners: int, last: str
-) -> None:
+def at_rest(events: list[tuple[str, object]], learners: int, last: str) -> World:
+    """After these events, with `last` there where nobody else is."""
     world = played(events, learners)
     if not world.alive:
         world.join(last)
     world.wait(30.0)
+    return world
+
+
+@given(events=EVENTS, learners=st.integers(1, 3), last=st.sampled_from(NAMES))
+def test_as_long_as_one_simulator_is_there_every_slot_of_every_learner_is_served_in_the_end(
+    events: list[tuple[str, object]], learners: int, last: str
+) -> None:
+    world = at_rest(events, learners, last)
     assert [world.free_slots(rank) for rank in range(learners)] == [0] * learners
 
 
@@ -159,10 +165,7 @@ def test_as_long_as_one_simulator_is_there_every_slot_of_every_learner_is_served
 def test_guests_give_way_to_whoever_is_at_home_and_offers_come_to_rest(
     events: list[tuple[str, object]], learners: int, last: str
 ) -> None:
-    world = played(events, learners)
-    if not world.alive:
-        world.join(last)
-    world.wait(30.0)
+    world = at_rest(events, learners, last)
     for rank, table in enumerate(world.tables):
         at_home = table.at_home
         assert not at_home or set(world.served_by(rank)) <= at_home

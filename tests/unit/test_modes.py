@@ -42,7 +42,8 @@ class Job:
         self.ran.append((mode, self.modes.calibrating))
         self.now += STEPS / self.rates[mode] + slowly
         lag = None if self.policy_lag is None else self.policy_lag * (mode is Mode.Async)
-        self.modes.iterated(Iteration(steps=STEPS, policy_lag=lag, learning=learning, simulators=self.simulators))
+        made = Iteration(steps=STEPS, policy_lag=lag, learning=learning, simulators=self.simulators)
+        self.modes.iterated(lambda: made)
 
     def until(self, holds: Callable[[], bool]) -> None:
         for _ in range(100_000):
@@ -180,6 +181,6 @@ def test_a_choice_is_changed_only_for_a_clear_gain(
 def test_what_the_job_says_is_not_measured() -> None:
     modes = Fixed(Mode.Async)
     for _ in range(100):
-        modes.iterated(Iteration(steps=1, policy_lag=0.0, learning=True, simulators=1))
+        modes.iterated(lambda: Iteration(steps=1, policy_lag=0.0, learning=True, simulators=1))
     assert modes.mode is Mode.Async
     assert not modes.calibrating

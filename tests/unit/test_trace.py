@@ -71,6 +71,8 @@ def test_the_traces_of_all_learners_are_joined_in_one_file(tmp_path: Path, capsy
 def test_a_disk_that_refuses_costs_the_trace_alone(tmp_path: Path) -> None:
     (tmp_path / "trace").write_text("in the way of the directory")
     TraceFile(Trace(), tmp_path, rank=0).write()
+    assert [path.name for path in tmp_path.iterdir()] == ["trace"]
+    assert (tmp_path / "trace").read_text() == "in the way of the directory"
 
 
 @pytest.mark.parametrize(

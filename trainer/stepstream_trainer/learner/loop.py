@@ -114,7 +114,7 @@ class LearnerLoop:
     def run(self) -> Outcome:
         """Iterate until the targets are met or the learner is asked to stop; either way the newest state is saved."""
         try:
-            self._parts.ranks.begin_alike(self.digest())
+            self._parts.ranks.begin_alike(self.digest)
             self._begin()
             self._train()
             self._save_the_last()
@@ -149,7 +149,7 @@ class LearnerLoop:
 
     def _iterate_in(self, mode: Mode, sampling: Sampling) -> bool:
         """Until the job is done, or is to go on in another mode. Gives which of the two."""
-        parts = self._parts
+        parts, calibrating = self._parts, self._parts.modes.calibrating
         while (gathered := self._collected(sampling)) is not None:
             order = self._iterate(gathered)
             sampling.learned()
@@ -157,7 +157,9 @@ class LearnerLoop:
                 return True
             if parts.modes.mode is not mode:
                 sampling.finish()  # what is collected already is learned from first
-            parts.reporter.runs_in(mode, calibrating=parts.modes.calibrating)
+            if parts.modes.calibrating is not calibrating:
+                calibrating = parts.modes.calibrating
+                parts.reporter.runs_in(mode, calibrating=calibrating)
         return False
 
     def _collected(self, sampling: Sampling) -> Gathered[Any] | None:
@@ -222,17 +224,15 @@ class LearnerLoop:
     def _iterate(self, gathered: Gathered[Any]) -> Order:
         """The updates that are due after these steps, and what there is to keep of that."""
         parts, position = self._parts, self._position
-        started, accounted = time.perf_counter(), parts.metrics.accounted_seconds()
-        position.slot_steps += parts.experience.slot_steps
-        position.steps += self._steps_of_all
-        self._learn(gathered)
-        self._boundary = self._state(gathered)
-        order = self._agree()
-        self._follow(order)
-        elapsed = time.perf_counter() - started
-        parts.metrics.spent(LoopPhase.OTHER, elapsed - (parts.metrics.accounted_seconds() - accounted))
+        with parts.metrics.rest_is_other():
+            position.slot_steps += parts.experience.slot_steps
+            position.steps += self._steps_of_all
+            self._learn(gathered)
+            self._boundary = self._state(gathered)
+            order = self._agree()
+            self._follow(order)
         parts.reporter.tick()
-        parts.modes.iterated(parts.reporter.iteration(self._steps_of_all))
+        parts.modes.iterated(lambda: parts.reporter.iteration(self._steps_of_all))
         return order
 
     def _learn(self, gathered: Gathered[Any]) -> None:
@@ -265,8 +265,7 @@ class LearnerLoop:
         self._position = Position(steps=state["steps"], updates=state["updates"], slot_steps=state["slot_steps"])
         self._saved_steps = state["steps"]
         parts.evaluations.resumed(state["steps"])
-        totals = parts.metrics.totals
-        totals.steps, totals.updates, totals.episodes = state["steps"], state["updates"], parts.episodes.finished
+        parts.metrics.totals.steps, parts.metrics.totals.updates = state["steps"], state["updates"]
         _log.info("resumed", steps=state["steps"], updates=state["updates"], attempt=self._attempt)
 
     def _save_the_last(self) -> None:

@@ -7,7 +7,8 @@ since the process started (so that rates survive a resume); `Totals` counts sinc
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -104,7 +105,6 @@ class Totals:
 
     steps: int = 0
     updates: int = 0
-    episodes: int = 0
     phase_seconds: dict[LoopPhase, float] = field(default_factory=lambda: dict.fromkeys(LoopPhase, 0.0))
     slot_wait_seconds: float = 0.0
     replay: ReplayStands | None = None
@@ -255,14 +255,21 @@ class LearnerMetrics:
         if self._trace is not None and phase is not LoopPhase.OTHER:  # which is made of many moments
             self._trace.span(phase.value, seconds)
 
+    @contextmanager
+    def rest_is_other(self) -> Iterator[None]:
+        """What this thread does within and accounts to no phase is OTHER."""
+        started, accounted = time.perf_counter(), self.accounted_seconds()
+        yield
+        elapsed = time.perf_counter() - started
+        self.spent(LoopPhase.OTHER, elapsed - (self.accounted_seconds() - accounted))
+
     def accounted_seconds(self) -> float:
-        """Seconds of this thread accounted to phases so far; what an iteration took beyond them is OTHER."""
+        """Seconds of this thread accounted to phases so far."""
         return float(getattr(self._mine, "seconds", 0.0))
 
     def episodes_ended(self, returns: Iterable[float], lengths: Iterable[int]) -> None:
         """True returns, and lengths in steps, of the episodes that just ended."""
         for episode_return, length in zip(returns, lengths, strict=True):
-            self.totals.episodes += 1
             self._episodes.inc()
             self._return.observe(episode_return)
             self._length.observe(length)

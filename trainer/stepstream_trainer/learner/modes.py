@@ -65,8 +65,8 @@ class Modes(Protocol):
     def calibrating(self) -> bool:
         """Whether it is being measured."""
 
-    def iterated(self, iteration: Iteration) -> None:
-        """The loop has iterated in `mode`."""
+    def iterated(self, made: Callable[[], Iteration]) -> None:
+        """The loop has iterated in `mode`; `made` tells what it did, to those who measure."""
 
 
 class Fixed:
@@ -77,7 +77,7 @@ class Fixed:
     def __init__(self, mode: Mode) -> None:
         self.mode = mode
 
-    def iterated(self, iteration: Iteration) -> None:
+    def iterated(self, made: Callable[[], Iteration]) -> None:
         pass
 
 
@@ -150,8 +150,8 @@ class Chosen:
     def calibrating(self) -> bool:
         return self._calibration is not None
 
-    def iterated(self, iteration: Iteration) -> None:
-        now = self._clock()
+    def iterated(self, made: Callable[[], Iteration]) -> None:
+        iteration, now = made(), self._clock()
         seconds, self._iterated_at = now - self._iterated_at, now
         if self._calibration is not None:
             if self._calibration.add(iteration, seconds):

@@ -50,8 +50,8 @@ class Ranks(Protocol):
     def begin(self, states: Sequence[State] | None) -> State | None:
         """Rank 0 gives every rank's state, or None for a fresh job; each gets its own."""
 
-    def begin_alike(self, parameters: str) -> None:
-        """All learners begin with parameters of this digest."""
+    def begin_alike(self, digest: Callable[[], str]) -> None:
+        """All learners begin with the same parameters, by their digest."""
 
     def collected(self, *, stop: bool) -> None:
         """This learner has its steps, or is to stop. Raises Interrupted on all, if any is to stop."""
@@ -74,7 +74,7 @@ class OnlyLearner:
     def begin(self, states: Sequence[State] | None) -> State | None:
         return states[0] if states else None
 
-    def begin_alike(self, parameters: str) -> None:
+    def begin_alike(self, digest: Callable[[], str]) -> None:
         pass
 
     def collected(self, *, stop: bool) -> None:
@@ -110,8 +110,8 @@ class InStep:
         self._board.discard(f"begin/{self.rank}")
         return deserialise(data) if data else None
 
-    def begin_alike(self, parameters: str) -> None:
-        self._board.arrive(f"with parameters {parameters}", pause=self._tick)
+    def begin_alike(self, digest: Callable[[], str]) -> None:
+        self._board.arrive(f"with parameters {digest()}", pause=self._tick)
 
     def collected(self, *, stop: bool) -> None:
         if stop:

@@ -60,12 +60,10 @@ class Steps:
 
     def collect(self, pause: Pause) -> Gathered[Any]:
         """May raise what `pause` does."""
-        started, accounted = time.perf_counter(), self._metrics.accounted_seconds()
-        gathered = self._experience.collect(self._position, pause)
+        with self._metrics.rest_is_other():
+            gathered = self._experience.collect(self._position, pause)
         self._position.slot_steps += self._experience.slot_steps
         self._position.steps += self._steps_of_all
-        elapsed = time.perf_counter() - started
-        self._metrics.spent(LoopPhase.OTHER, elapsed - (self._metrics.accounted_seconds() - accounted))
         return gathered
 
 
