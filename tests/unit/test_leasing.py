@@ -98,6 +98,28 @@ def test_an_episode_that_ended_before_the_release_was_told_is_followed_by_anothe
     assert desk.slots.wait_group(0, 0.0)
 
 
+def test_a_slot_that_is_ahead_of_the_lease_that_adopts_it_begins_a_turn_later() -> None:
+    desk = Desk()
+    donor = desk.offer("a")
+    desk.bring(donor, *[START] * 4)
+    receiver = desk.offer("b")
+    desk.bring(receiver, VACANT, VACANT)
+    desk.play()
+    desk.turn(donor)
+    desk.bring(donor, 0, 0, TERMINATED, 0)
+    desk.play()
+    desk.turn(donor)
+    desk.bring(donor, 0, 0, VACANT, TERMINATED)  # while the receiver has yet to take slot 2's action
+    assert desk.turn(receiver).actions.adopted == [(2, 1)]
+    desk.bring(receiver, 0, VACANT)
+    desk.play()
+    assert desk.turn(receiver).actions.adopted == [(3, 1)]
+    desk.turn(donor)
+    desk.bring(donor, 0, 0, VACANT, VACANT)
+    desk.bring(receiver, 0, 0)
+    assert desk.slots.wait_group(0, 0.0)
+
+
 def test_slots_of_a_lost_stream_are_rebuilt_by_the_next() -> None:
     desk = Desk()
     lost = desk.offer("a")

@@ -33,7 +33,7 @@ class Lanes:
         return self._lane_of[slot]
 
     def serving(self) -> NDArray[np.int64]:
-        """Lanes that take the next action: the live ones and those about to be."""
+        """Lanes that take actions: the live ones and those about to be."""
         lanes = np.flatnonzero(self.live_n)
         return np.concatenate([lanes, np.array(self.adopting, np.int64)]) if self.adopting else lanes
 

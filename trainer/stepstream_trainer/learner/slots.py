@@ -224,8 +224,9 @@ class Slots:
     def wait_actions(self, lanes: Lanes, timeout_seconds: float) -> LaneActions | None:
         """What to do next; None when the time is over, or the lease. The lease's thread."""
         with self.lock:
-            self._lanes_changed[lanes.group].wait_for(lambda: lanes.closed or self._posted(lanes), timeout_seconds)
-            return self._take_actions(lanes) if self._posted(lanes) and not lanes.closed else None
+            self._lanes_changed[lanes.group].wait_for(lambda: lanes.closed or len(self._due(lanes)), timeout_seconds)
+            due = self._due(lanes)
+            return self._take_actions(lanes, due) if len(due) and not lanes.closed else None
 
     def close_lanes(self, lanes: Lanes) -> None:
         """End the lease, when the row it may be copying is whole. Its slots can be leased anew then. Any thread."""
@@ -250,20 +251,23 @@ class Slots:
             later=later,
         )
 
-    def _posted(self, lanes: Lanes) -> bool:
-        """Whether there is an action for every lane that takes one. Locked."""
-        serving = lanes.serving()
-        return len(serving) > 0 and bool((self._actions_posted[lanes.slot_n[serving]] > lanes.row_n[serving]).all())
+    def _due(self, lanes: Lanes) -> NDArray[np.int64]:
+        """Lanes with an action to take: all live ones or none. Locked.
 
-    def _take_actions(self, lanes: Lanes) -> LaneActions:
-        """Locked."""
+        A slot that was played on elsewhere before this stream took its actions is ahead: it begins a turn later.
+        """
         serving = lanes.serving()
-        adopted = [(slot, self._episode_to_build(slot)) for slot in lanes.slot_n[lanes.adopting].tolist()]
-        lanes.live_n[lanes.adopting] = True
-        lanes.adopting.clear()
-        lanes.row_n[serving] += 1
+        return serving[self._actions_posted[lanes.slot_n[serving]] > lanes.row_n[serving]]
+
+    def _take_actions(self, lanes: Lanes, due: NDArray[np.int64]) -> LaneActions:
+        """Locked."""
+        lanes_adopted = [lane for lane in lanes.adopting if lane in due]
+        adopted = [(slot, self._episode_to_build(slot)) for slot in lanes.slot_n[lanes_adopted].tolist()]
+        lanes.live_n[lanes_adopted] = True
+        lanes.adopting = [lane for lane in lanes.adopting if lane not in lanes_adopted]
+        lanes.row_n[due] += 1
         action = np.where(lanes.restart_n, np.int32(RESTART), self._action[lanes.slot_n])
-        lanes.restart_n[:] = False
+        lanes.restart_n[due] = False
         return LaneActions(action=action, adopted=adopted)
 
     def _copy_final_observations(self, lanes: Lanes, rows: Rows, awaited_n: Mask, cut_n: Mask) -> None:
