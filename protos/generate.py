@@ -9,7 +9,7 @@ import grpc_tools
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent
-PROTOS = ("stepstream_protos/v1/stream.proto",)
+PROTOS = ("stepstream_protos/v1/store.proto", "stepstream_protos/v1/stream.proto")
 
 
 def generate(output: Path = ROOT) -> None:

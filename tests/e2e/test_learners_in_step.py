@@ -110,7 +110,6 @@ def test_whatever_is_killed_on_the_way_the_learners_end_where_they_would_have_en
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"mode": "Async"}, "spec.mode: 2 learners train in mode Sync (or Auto) in this version, got Async"),
         ({"checkpoint": {"includeReplay": True}}, "spec.checkpoint.includeReplay: is for one learner; 2 fill"),
     ],
 )

@@ -82,7 +82,13 @@ class Run:
             )
             for rank in range(LEARNERS)
         )
-        return Plan(learners=learners, simulators=(), files={}, status_address=f"unix:{self.directory}/nobody")
+        return Plan(
+            learners=learners,
+            simulators=(),
+            files={},
+            status_address=f"unix:{self.directory}/nobody",
+            learner_retries=0,
+        )
 
 
 def test_when_one_learner_fails_all_are_ended_and_the_next_attempt_begins(tmp_path: Path) -> None:

@@ -32,15 +32,15 @@ def test_what_is_due_is_the_exact_quotient_rounded_down(hundredths: int, batch: 
 def test_it_never_drifts_whatever_the_stints_and_the_resumes(
     hundredths: int, stints: list[int], resume_at: int
 ) -> None:
-    rule, steps, updates = Intensity(parameters(hundredths / 100)), 0, 0
+    rule, steps = Intensity(parameters(hundredths / 100)), 0
     for number, stint in enumerate(stints):
         steps += stint
-        updates += len(range(updates, rule.due(steps)))
+        rule.updates += len(range(rule.updates, rule.due(steps)))
         if number == resume_at:
             state, rule = rule.state_dict(), Intensity(parameters(hundredths / 100))
             rule.load_state_dict(state)
 
-    assert updates == Fraction(hundredths, 100) * max(0, steps - 1000) // 32
+    assert rule.updates == Fraction(hundredths, 100) * max(0, steps - 1000) // 32
 
 
 def test_nothing_is_due_before_learning_starts() -> None:
@@ -51,20 +51,27 @@ def test_nothing_is_due_before_learning_starts() -> None:
 
 def test_an_empty_replay_fills_again_before_learning_goes_on() -> None:
     rule = Intensity(parameters())
-    made = rule.due(5000)
+    rule.updates = rule.due(5000)
 
-    rule.refill(steps=5000, updates=made)
+    rule.refill(5000)
 
-    assert rule.due(6000) == made == 1000
-    assert rule.due(6004) == made + 1
-    assert rule.reached(steps=6000, updates=made) == 0.0
+    assert rule.due(6000) == rule.updates == 1000
+    assert rule.due(6004) == rule.updates + 1
+    assert rule.reached(6000) == 0.0
+
+
+def test_learners_apart_begin_when_their_job_has_made_the_first_steps() -> None:
+    rule = Intensity(parameters(starts=1001), apart=2)
+
+    assert [rule.due(steps) for steps in (501, 504, 505, 509)] == [0, 0, 1, 2]
 
 
 @pytest.mark.parametrize("intensity", [0.1, 0.3, 8.0])
 def test_the_ratio_reached_is_the_one_asked_for(intensity: float) -> None:
     rule = Intensity(parameters(intensity))
 
-    reached = rule.reached(steps=10**6, updates=rule.due(10**6))
+    rule.updates = rule.due(10**6)
+    reached = rule.reached(10**6)
 
     assert reached == pytest.approx(intensity, rel=1e-3)
     assert reached <= intensity == rule.asked

@@ -47,6 +47,8 @@ class Pair:
             self._given.clear()
         self._barrier.wait(20)
 
+    def close(self) -> None: ...
+
 
 def both(work: Callable[[int, Together], torch.Tensor]) -> list[torch.Tensor]:
     """What each of two learners makes of it."""

@@ -5,7 +5,7 @@ from typing import Any, Final
 from stepstream_operator.api import Resources, TrainingJob
 from stepstream_operator.children.names import COMPLETION_INDEX, LEARNER, SIMULATOR
 from stepstream_operator.children.placement import Placement
-from stepstream_trainer.config import contract, to_mapping
+from stepstream_trainer.config import Mode, contract, to_mapping
 
 HTTP_PORT_NAME: Final = "http"
 STREAM_PORT_NAME: Final = "stream"
@@ -71,6 +71,11 @@ def simulator_container(job: TrainingJob, placement: Placement) -> Container:
 
 def has_several_learners(job: TrainingJob) -> bool:
     return job.spec.learners.replicas > 1
+
+
+def share_a_store(job: TrainingJob) -> bool:
+    """Whether learners step apart, by parameters that all share."""
+    return has_several_learners(job) and job.spec.mode is Mode.Async
 
 
 def _rendezvous(placement: Placement) -> list[dict[str, Any]]:

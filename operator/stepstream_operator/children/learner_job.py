@@ -4,13 +4,16 @@ A learner's failure fails the Job (`backoffLimit: 0`), and the operator starts t
 counts must outlive Jobs, and all learners of a set start together (docs/adr/0004-one-learner-job-per-attempt.md). A
 disrupted pod, and one that left with EXIT_RESUME, are no failures: the Job's controller replaces them alone, even while
 the operator is down.
+
+Learners that share a parameter store (mode Async) come and go: one that fails is replaced alone, too, a few times an
+attempt (docs/adr/0018-learners-that-share-a-store.md).
 """
 
 from typing import Any, Final
 
 from stepstream_operator.api import TrainingJob
 from stepstream_operator.children.claim import run_volume
-from stepstream_operator.children.containers import learner_container
+from stepstream_operator.children.containers import learner_container, share_a_store
 from stepstream_operator.children.manifest import Manifest, manifest
 from stepstream_operator.children.names import (
     ATTEMPT_LABEL,
@@ -30,6 +33,9 @@ from stepstream_trainer.config import contract
 GRACE_SECONDS: Final = 120
 """Time for the checkpoint that SIGTERM asks for; the largest, with a replay of 1M frames, is 7 GB."""
 
+RETRIES_APART: Final = 3
+"""Failures of each learner within an attempt that its job goes on through, where learners share a store."""
+
 
 def learner_job(job: TrainingJob, attempt: int, placement: Placement) -> Manifest:
     labels = {**role_labels(job, LEARNER), ATTEMPT_LABEL: str(attempt), **queue_labels(job)}
@@ -39,7 +45,7 @@ def learner_job(job: TrainingJob, attempt: int, placement: Placement) -> Manifes
         "completionMode": "Indexed",
         "completions": job.spec.learners.replicas,
         "parallelism": job.spec.learners.replicas,
-        "backoffLimit": 0,
+        **_limits(job),
         "podReplacementPolicy": "Failed",
         "podFailurePolicy": {"rules": _failure_rules()},
         "template": _template(job, attempt, placement),
@@ -66,6 +72,12 @@ def _template(job: TrainingJob, attempt: int, placement: Placement) -> dict[str,
     labels = {**pod_labels(job, LEARNER), ATTEMPT_LABEL: str(attempt)}
     metadata = {"labels": labels, "annotations": {SAFE_TO_EVICT: "false"}}
     return pod_template(job, container, spec, metadata, job.spec.learners.template)
+
+
+def _limits(job: TrainingJob) -> dict[str, Any]:
+    if share_a_store(job):
+        return {"backoffLimitPerIndex": RETRIES_APART, "maxFailedIndexes": 0}
+    return {"backoffLimit": 0}
 
 
 def _failure_rules() -> list[dict[str, Any]]:

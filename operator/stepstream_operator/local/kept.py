@@ -7,6 +7,7 @@ from stepstream_operator.local.backoff import Backoff
 from stepstream_operator.local.processes import Process, ProcessSpec, start
 from stepstream_operator.status import Pod, Termination
 from stepstream_operator.status.troubles import CRASH_LOOP
+from stepstream_trainer.config.contract import EXIT_DONE, EXIT_RESUME
 
 _FROM_OUTSIDE = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
 """Signals that somebody sent: the process's last words have nothing to do with them."""
@@ -20,6 +21,8 @@ class Kept:
     role: str
     attempt: int
     due: float | None
+    retries: int = 0
+    """Failures that are still forgiven."""
     process: Process | None = None
     backoff: Backoff = field(default_factory=Backoff)
 
@@ -31,6 +34,11 @@ class Kept:
     def exit_code(self) -> int | None:
         """None while it runs, and before its first start."""
         return None if self.process is None else self.process.exit_code()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended otherwise than well, or with the wish to be started again."""
+        return self.exit_code not in (None, EXIT_DONE, EXIT_RESUME)
 
     def start(self) -> None:
         """Main thread only."""

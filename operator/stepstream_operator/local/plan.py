@@ -39,6 +39,8 @@ class Plan:
     simulators: tuple[ProcessSpec, ...]
     files: Mapping[str, str]
     status_address: str
+    learner_retries: int
+    """Failures of each learner that the others go on through."""
 
 
 def place(directory: RunDirectory, addresses: Addresses) -> Placement:
@@ -68,6 +70,7 @@ def plan_processes(job: TrainingJob, attempt: int, placement: Placement, directo
         simulators=tuple(_spec(one, directory) for one in simulators),
         files=files(children),
         status_address=learners[0].environment[contract.HTTP],
+        learner_retries=learner["spec"].get("backoffLimitPerIndex", 0),
     )
 
 

@@ -37,7 +37,7 @@ from stepstream_operator.status import (
     learners_due,
 )
 from stepstream_operator.status.troubles import how_it_ended
-from stepstream_trainer.config.contract import EXIT_DONE, EXIT_RESUME
+from stepstream_trainer.config.contract import EXIT_DONE, EXIT_INVALID, EXIT_RESUME
 
 _jitter = random.Random()  # of its own: a global generator belongs to whoever seeds it
 
@@ -122,7 +122,10 @@ class Supervisor:
         plan = self._begin(attempt)
         due = self._learners_due()
         self._status_address = plan.status_address
-        self._learners = [Kept(spec=spec, role=LEARNER, attempt=attempt, due=due) for spec in plan.learners]
+        self._learners = [
+            Kept(spec=spec, role=LEARNER, attempt=attempt, due=due, retries=plan.learner_retries)
+            for spec in plan.learners
+        ]
         if not self._simulators:
             now = time.monotonic()
             self._simulators = [Kept(spec=spec, role=SIMULATOR, attempt=attempt, due=now) for spec in plan.simulators]
@@ -149,11 +152,9 @@ class Supervisor:
         """What the Job's controller would say of the learners. What we stop ourselves is no failure."""
         if not self._learners:
             return None
-        codes = [kept.exit_code for kept in self._learners]
-        failed = any(code not in (None, EXIT_DONE, EXIT_RESUME) for code in codes) and not self._stopping
-        return LearnerJob(
-            attempt=self._learners[0].attempt, succeeded=all(code == EXIT_DONE for code in codes), failed=failed
-        )
+        failed = any(kept.failed and kept.due is None for kept in self._learners) and not self._stopping
+        succeeded = all(kept.exit_code == EXIT_DONE for kept in self._learners)
+        return LearnerJob(attempt=self._learners[0].attempt, succeeded=succeeded, failed=failed)
 
     def _revive(self) -> None:
         """Start again what ended without that being a failure of the job."""
@@ -163,16 +164,20 @@ class Supervisor:
             if kept.exit_code == EXIT_RESUME and kept.due is None:
                 self._display.note(f"{kept.spec.name} asked to be started again, and is")
                 kept.due = time.monotonic()
+            elif kept.failed and kept.due is None and kept.retries > 0 and kept.exit_code != EXIT_INVALID:
+                kept.retries -= 1
+                self._revive_failed(kept)
         if all(kept.exit_code == EXIT_DONE for kept in self._learners):
             return
         for kept in self._simulators:
             if kept.process is not None and kept.exit_code is not None and kept.due is None:
-                self._revive_simulator(kept)
+                self._revive_failed(kept)
 
-    def _revive_simulator(self, kept: Kept) -> None:
+    def _revive_failed(self, kept: Kept) -> None:
+        """Only what it was doing is lost."""
         assert kept.process is not None
         delay = kept.start_again_after(kept.process.lived_seconds, _jitter.random())
-        if kept.exit_code != EXIT_DONE:  # one that ended well was told that the job is over
+        if kept.exit_code != EXIT_DONE:  # a simulator that ended well was told that the job is over
             ending = how_it_ended(kept.as_pod(ready=False).termination)
             self._display.note(f"{kept.spec.name} ended with {ending}; starts again in {delay:.1f} s")
 

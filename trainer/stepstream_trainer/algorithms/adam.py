@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.optim.adam import adam
 
-from .flat import FlatParameters
+from .flat import Flat
 
 BETA_1, BETA_2 = 0.9, 0.999
 """Decay of the two moments, as their authors recommend."""
@@ -20,7 +20,7 @@ BETA_1, BETA_2 = 0.9, 0.999
 class Adam:
     """Steps on `flat.gradients`, in place."""
 
-    def __init__(self, flat: FlatParameters, *, epsilon: float) -> None:
+    def __init__(self, flat: Flat, *, epsilon: float) -> None:
         """`epsilon` is added to the square root."""
         self._flat = flat
         self._epsilon = epsilon
@@ -42,14 +42,14 @@ class Adam:
 class Moments:
     """Running means of a flat gradient and of its square, and the number of steps behind them, float32."""
 
-    def __init__(self, flat: FlatParameters) -> None:
+    def __init__(self, flat: Flat) -> None:
         self.first = torch.zeros_like(flat.values)
         self.second = torch.zeros_like(flat.values)
         self.step_count = torch.zeros((), device=flat.values.device)
         self._learning_rate = torch.zeros((), device=flat.values.device)
 
     @torch.no_grad()
-    def step(self, flat: FlatParameters, learning_rate: float, *, beta_1: float, beta_2: float, epsilon: float) -> None:
+    def step(self, flat: Flat, learning_rate: float, *, beta_1: float, beta_2: float, epsilon: float) -> None:
         """Count one step more, and make it."""
         self._learning_rate.fill_(learning_rate)
         adam(

@@ -6,11 +6,26 @@ all-reduce. Parameters stay what they were for everyone else: their own names an
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import nn
 
 ALIGNMENT = 16
 """Parameters start at multiples of this many elements: 64 bytes of float32, one cache line and one AVX-512 register."""
+
+
+class Flat(Protocol):
+    """What an optimiser changes, and by what: all of a network's parameters, or a part of them; float32 [P] both."""
+
+    @property
+    def values(self) -> torch.Tensor: ...
+
+    @property
+    def gradients(self) -> torch.Tensor: ...
+
+    def changed(self) -> None:
+        """The values were changed past torch's version counter."""
 
 
 class FlatParameters:

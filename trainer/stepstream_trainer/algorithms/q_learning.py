@@ -17,7 +17,8 @@ from stepstream_trainer.config import CategoricalParameters, DQNParameters, QLea
 
 from .adam import Adam
 from .batch import Transitions
-from .descent import ClippedDescent, Descent, Optimiser
+from .descent import Descent, Optimiser, SharedStore, descent
+from .flat import Flat
 from .graphs import Recorded
 from .observations import ObservationSpec
 from .precision import Precision
@@ -190,19 +191,25 @@ def objective_of(parameters: QLearningParameters, device: torch.device) -> Objec
     return DistributionObjective(support(parameters.value_minimum, parameters.value_maximum, parameters.atoms, device))
 
 
-def optimiser_of(parameters: QLearningParameters, network: QNetwork) -> Optimiser:
+def optimiser_of(parameters: QLearningParameters, flat: Flat) -> Optimiser:
     """RMSProp for DQN, Adam for the others, its epsilon divided by the batch (Stooke & Abbeel 2018)."""
     if isinstance(parameters, DQNParameters):
-        return RMSProp(network.flat, rho=parameters.rms_rho, epsilon=parameters.rms_epsilon)
-    return Adam(network.flat, epsilon=parameters.adam_epsilon / parameters.batch_size)
+        return RMSProp(flat, rho=parameters.rms_rho, epsilon=parameters.rms_epsilon)
+    return Adam(flat, epsilon=parameters.adam_epsilon / parameters.batch_size)
 
 
-def descent_of(parameters: QLearningParameters, network: QNetwork, together: Together | None = None) -> ClippedDescent:
-    return ClippedDescent(
+def descent_of(
+    parameters: QLearningParameters,
+    network: QNetwork,
+    together: Together | None = None,
+    store: SharedStore | None = None,
+) -> Descent:
+    return descent(
         network.flat,
-        optimiser_of(parameters, network),
+        lambda flat: optimiser_of(parameters, flat),
         max_grad_norm=parameters.max_grad_norm,
         together=together,
+        store=store,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from .adam import Moments
-from .flat import FlatParameters
+from .flat import Flat
 
 PAST_BIAS_CORRECTION = 1e6
 """A step count at which Adam's correction 1 - rho^step is 1 in float32, for any rho up to 0.99999."""
@@ -20,7 +20,7 @@ class RMSProp:
     torch's fused Adam does it in one pass over the parameters; as five elementwise operations it takes twice as long.
     """
 
-    def __init__(self, flat: FlatParameters, *, rho: float, epsilon: float) -> None:
+    def __init__(self, flat: Flat, *, rho: float, epsilon: float) -> None:
         assert 0 < rho <= 0.99999, "the bias correction would not vanish"
         self._flat = flat
         self._rho = rho

@@ -19,6 +19,9 @@ class Together(Protocol):
     def average(self, values: torch.Tensor) -> None:
         """In place, float32: the mean over all learners, the same bits for each of them."""
 
+    def close(self) -> None:
+        """There is nothing left to average."""
+
 
 class Alone:
     """One learner, or one that steps without the others."""
@@ -27,6 +30,8 @@ class Alone:
 
     def average(self, values: torch.Tensor) -> None:
         """It is the mean already."""
+
+    def close(self) -> None: ...
 
 
 def normalised_together(advantage: torch.Tensor, together: Together) -> torch.Tensor:

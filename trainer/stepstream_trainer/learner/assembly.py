@@ -12,26 +12,24 @@ from pathlib import Path
 import torch
 
 from stepstream_trainer.algorithms.precision import Precision, choose_precision, keep_freed_memory
-from stepstream_trainer.algorithms.together import Alone, Together
 from stepstream_trainer.config import Mode, TrainerConfig, contract
 from stepstream_trainer.cores import usable_cores
 from stepstream_trainer.http import Endpoints, HttpServer
-from stepstream_trainer.learner.board import Board
 from stepstream_trainer.learner.checkpoint import CheckpointError, CheckpointStore, Manifest, State
+from stepstream_trainer.learner.company import Apartness, Company, Hosting, InSync, Single, Visiting
 from stepstream_trainer.learner.episodes import EpisodeTracker
 from stepstream_trainer.learner.evaluations import Evaluations
 from stepstream_trainer.learner.event_log import EventLog
 from stepstream_trainer.learner.families import Ground, build_learning, refuse_replay
 from stepstream_trainer.learner.gathering import Gatherer, Interrupted
 from stepstream_trainer.learner.groups import number_of_groups
-from stepstream_trainer.learner.homing import Homing, homing
+from stepstream_trainer.learner.homing import Homing
 from stepstream_trainer.learner.identity import OtherJobError, identity_digest
 from stepstream_trainer.learner.ingest import StreamServer
 from stepstream_trainer.learner.loop import LearnerLoop, Outcome, Parts, state_of_rank
 from stepstream_trainer.learner.metrics import LearnerMetrics
 from stepstream_trainer.learner.modes import Chosen, Fixed, Modes
 from stepstream_trainer.learner.observing import observing
-from stepstream_trainer.learner.ranks import InStep, OnlyLearner, Ranks
 from stepstream_trainer.learner.reporting import Reporter
 from stepstream_trainer.learner.slots import Slots
 from stepstream_trainer.learner.status import Identity, LearnerStatus, Phase
@@ -80,7 +78,7 @@ class Learner:
         self._closing = closing
         self._checkpoints = CheckpointStore(settings.run_directory / "checkpoints", config.checkpoint.retain)
         self._resumed = find_checkpoint(self._checkpoints, config) if settings.rank == 0 else None
-        self._board: Board | None = None
+        self._company: Company = company_of(settings, config)
         self._start: State | None = None
         """What this learner goes on from."""
         registry = new_registry()
@@ -113,6 +111,8 @@ class Learner:
         closing.callback(http.stop)
         self._serves = False
         """Whether streams are accepted."""
+        self._company.listen()
+        closing.callback(self._company.close)
         if settings.world_size == 1:
             self._serve()
 
@@ -128,6 +128,7 @@ class Learner:
             reporter.finish()
             _log.info("finished" if outcome is Outcome.FINISHED else "interrupted", parameters=loop.digest())
         except Interrupted:
+            outcome = Outcome.FINISHED if self._company.over else Outcome.INTERRUPTED
             _log.info("interrupted")
         finally:
             self._server.stop(job_over=outcome is Outcome.FINISHED)
@@ -150,16 +151,14 @@ class Learner:
 
     def _meet(self) -> None:
         """Find the other learners, if there are any, and learn from rank 0 where to go on. May raise Interrupted."""
-        rank, size = self._settings.rank, self._settings.world_size
+        size = self._settings.world_size
         states = None if self._resumed is None else [state_of_rank(self._resumed[1], each) for each in range(size)]
-        if size == 1:
-            self._start = OnlyLearner().begin(states)
-            return
-        self._status.enter(Phase.STARTING, "waiting for the other learners")
-        board = self._board = Board.open(rank, size, self._settings.rendezvous, self._go_on)
-        self._closing.callback(board.close)
-        self._start = InStep(board, rank=rank, size=size, tick=self._status.alive).begin(states)
-        self._serve(homing(board, rank=rank, learners=size))
+        if size > 1:
+            self._status.enter(Phase.STARTING, "waiting for the other learners")
+        homing = self._company.meet(self._go_on)
+        self._start = self._company.ranks(self._status.alive).begin(states)
+        if size > 1:
+            self._serve(homing)
 
     def _go_on(self) -> None:
         """Raises Interrupted when this learner is to stop."""
@@ -168,11 +167,8 @@ class Learner:
         self._status.alive()
 
     def _stopping(self) -> bool:
-        """Whether this learner was asked to stop, or another. Raises RankLostError."""
-        if self._board is None:
-            return self._stop.is_set()
-        self._board.check()
-        return self._stop.is_set() or self._board.stop_asked()
+        """Whether this learner was asked to stop, or the others stop it. Raises RankLostError."""
+        return self._company.stopping() or self._stop.is_set()
 
     def _await_simulators(self) -> Slots:
         """The slots, once the first simulator said what its environment is like. May raise Interrupted."""
@@ -200,7 +196,8 @@ class Learner:
                 metrics=self._metrics,
                 checkpoints=self._checkpoints.directory,
                 rank=settings.rank,
-                together=self._together(precision),
+                together=self._company.together(precision.device),
+                store=self._company.store,
                 closing=self._closing,
             )
         )
@@ -216,11 +213,12 @@ class Learner:
             checkpoints=self._checkpoints,
             evaluations=evaluations,
             modes=self._modes(reporter),
-            ranks=self._ranks(reporter),
+            ranks=self._company.ranks(reporter.tick),
         )
         loop = LearnerLoop(
             parts,
-            num_slots=slots.num_slots * config.learner.replicas,
+            num_slots=slots.num_slots,
+            learners=config.learner.replicas,
             attempt=settings.attempt,
             identity=identity_digest(config),
             checkpoint_interval_seconds=config.checkpoint.interval_seconds,
@@ -229,6 +227,8 @@ class Learner:
             self._checkpoints.go_on_from(None if self._resumed is None else self._resumed[0].step)
         if self._start is not None:
             loop.resume(self._start)
+        start = self._start or {"steps": 0, "updates": 0}
+        self._company.stand(steps=start["steps"], updates=start["updates"])
         if self._resumed is not None:
             reporter.resumed(self._resumed[0], self._checkpoints.manifest_path(self._resumed[0].step))
         reporter.tell()
@@ -238,25 +238,11 @@ class Learner:
 
     def _modes(self, reporter: Reporter) -> Modes:
         config = self._config
-        if config.learner.replicas > 1:
-            return Fixed(Mode.Sync)
         if config.mode is not Mode.Auto:
             return Fixed(config.mode)
+        if config.learner.replicas > 1:
+            return Fixed(Mode.Sync)
         return Chosen(max_policy_lag=config.learner.max_policy_lag, told=reporter.decided, clock=time.monotonic)
-
-    def _together(self, precision: Precision) -> Together:
-        if self._board is None:
-            return Alone()
-        from stepstream_trainer.learner.collective import Collective  # torch.distributed, which one learner never needs
-
-        collective = Collective(self._board, precision.device, rank=self._settings.rank, size=self._settings.world_size)
-        self._closing.callback(collective.close)
-        return collective
-
-    def _ranks(self, reporter: Reporter) -> Ranks:
-        if self._board is None:
-            return OnlyLearner()
-        return InStep(self._board, rank=self._settings.rank, size=self._settings.world_size, tick=reporter.tick)
 
     def _changed(self, config: TrainerConfig) -> None:
         """The job was edited."""
@@ -290,14 +276,28 @@ class Learner:
         )
 
 
+def company_of(settings: Settings, config: TrainerConfig) -> Company:
+    """By the job's mode and this learner's rank."""
+    learners = settings.world_size
+    if learners == 1:
+        return Single()
+    if config.mode is not Mode.Async:
+        return InSync(rank=settings.rank, size=learners, rendezvous=settings.rendezvous)
+    agreed = Apartness(
+        job=config.job,
+        attempt=settings.attempt,
+        learners=learners,
+        rendezvous=settings.rendezvous,
+        tls_directory=settings.tls_directory,
+        max_policy_lag=config.learner.max_policy_lag,
+    )
+    return Hosting(agreed) if settings.rank == 0 else Visiting(agreed, rank=settings.rank)
+
+
 def refuse_unsupported(config: TrainerConfig) -> None:
     """Raises UnsupportedJobError with the first thing this version cannot do."""
     if config.learner.replicas == 1:
         return
-    if config.mode is Mode.Async:
-        raise UnsupportedJobError(
-            f"spec.mode: {config.learner.replicas} learners train in mode Sync (or Auto) in this version, got Async"
-        )
     if config.checkpoint.include_replay:
         raise UnsupportedJobError(
             f"spec.checkpoint.includeReplay: is for one learner; {config.learner.replicas} fill their replays after "

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
-FORMAT = 2
+FORMAT = 3
 """Rises when a checkpoint of today could no longer be read by the code of yesterday."""
 
 State = dict[str, Any]

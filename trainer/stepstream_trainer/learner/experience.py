@@ -85,8 +85,8 @@ class Experience(Protocol[Memory]):
     def learn(self, gathered: Gathered[Memory], position: Position, progress: float) -> Iterator[Learned]:
         """Make the updates that are due, one each time the next is asked for.
 
-        `position` stands behind the steps gathered, and counts every update before the next is asked for;
-        `progress` is the fraction [0, 1] of the budget that is spent.
+        `position` stands behind the steps gathered and before the updates; `progress` is the fraction [0, 1] of the
+        budget that is spent.
         """
 
     def act_apart(self, apart: bool) -> None:
@@ -95,11 +95,14 @@ class Experience(Protocol[Memory]):
     def publish(self, version: int) -> None:
         """Act by the parameters as they are now, behind which there are `version` updates."""
 
-    def state_dict(self, gathered: Gathered[Memory]) -> State:
-        """Of the moment after `gathered` was learned from: `optimiser`, and arrays under `progress`."""
+    def progress(self, gathered: Gathered[Memory]) -> State:
+        """Where slots, and what is counted by them, stand after `gathered` was learned from: copies."""
+
+    def learned_state(self) -> State:
+        """The `optimiser`'s, as it stands."""
 
     def load_state_dict(self, state: State) -> None:
-        """`state` is the whole checkpoint's, with NumPy arrays under `progress`."""
+        """`state` is the whole checkpoint's, with NumPy arrays under `progress`. Without that, `begin` follows."""
 
     def keep(self) -> Kept:
         """Write beside the checkpoints what does not fit into one. Raises OSError when the disk refuses."""

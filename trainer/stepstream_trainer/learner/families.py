@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from stepstream_trainer.algorithms.descent import SharedStore
 from stepstream_trainer.algorithms.networks import ActorCritic, FlatNetwork, build_actor_critic
 from stepstream_trainer.algorithms.policy import Policy
 from stepstream_trainer.algorithms.precision import Precision, choose_precision
@@ -69,6 +70,8 @@ class Ground:
     rank: int
     together: Together
     """The learners that step alike."""
+    store: SharedStore | None
+    """Whose parameters the learner shares with others that step apart."""
     closing: ExitStack
 
     @property
@@ -79,6 +82,11 @@ class Ground:
     def acts_apart(self) -> bool:
         """Whether acting may ever go on while the network learns: then it needs memory and a network of its own."""
         return self.config.mode is not Mode.Sync
+
+    @property
+    def apart(self) -> int:
+        """Learners that share the store; 1 where there is none."""
+        return self.config.learner.replicas if self.store is not None else 1
 
     @property
     def memories(self) -> int:
@@ -141,7 +149,9 @@ def _rollouts(ground: Ground, parameters: PolicyGradientParameters) -> Learning:
         )
         for _ in range(ground.memories)
     ]
-    update = build_update(parameters, network, precision, seed=config.seed, together=ground.together)
+    update = build_update(
+        parameters, network, precision, seed=config.seed, together=ground.together, store=ground.store
+    )
     actor = Actor(policy, copy)
     return Learning(
         network=network, experience=RolloutExperience(ground.gatherer, rollouts, actor, update, seed=config.seed)
@@ -163,7 +173,7 @@ def _replay(ground: Ground, parameters: QLearningParameters) -> Learning:
     if ground.acts_apart:
         acting = build()
         copy = Copy(policy=acting_by(acting), flat=acting.flat, learning=network.flat)
-    descent = descent_of(parameters, network, ground.together)
+    descent = descent_of(parameters, network, ground.together, ground.store)
     slots, replay = ground.gatherer.slots, _build_replay(ground, parameters)
     parts = ReplayParts(
         gatherer=ground.gatherer,
@@ -179,9 +189,8 @@ def _replay(ground: Ground, parameters: QLearningParameters) -> Learning:
         files=_replay_files(ground, replay) if config.checkpoint.include_replay else None,
     )
     num_slots = slots.num_slots * config.learner.replicas
-    return Learning(
-        network=network, experience=ReplayExperience(parts, parameters, seed=config.seed, num_slots=num_slots)
-    )
+    experience = ReplayExperience(parts, parameters, seed=config.seed, num_slots=num_slots, apart=ground.apart)
+    return Learning(network=network, experience=experience)
 
 
 def _replay_files(ground: Ground, replay: Replay) -> ReplayFiles:

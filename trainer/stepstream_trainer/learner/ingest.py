@@ -24,7 +24,6 @@ from stepstream_protos.v1 import stream_pb2 as pb
 from stepstream_protos.v1 import stream_pb2_grpc
 from stepstream_trainer.channel import HEARTBEAT_SECONDS, SERVER_OPTIONS
 from stepstream_trainer.config import TrainerConfig
-from stepstream_trainer.http import CannotListenError, remove_stale_socket
 from stepstream_trainer.learner.homes import Need, expected_at
 from stepstream_trainer.learner.homing import Homing
 from stepstream_trainer.learner.leases import LeaseTable, StaleIncarnationError
@@ -36,6 +35,7 @@ from stepstream_trainer.learner.leasing import (
     Stream,
     StreamOverError,
 )
+from stepstream_trainer.learner.listening import listen
 from stepstream_trainer.learner.messages import (
     HEARTBEAT,
     JOB_OVER,
@@ -50,7 +50,6 @@ from stepstream_trainer.learner.messages import (
 )
 from stepstream_trainer.learner.slots import Slots
 from stepstream_trainer.logs import get_log
-from stepstream_trainer.tls import server_credentials
 
 _log = get_log("ingest")
 
@@ -233,23 +232,6 @@ class StreamServer(stream_pb2_grpc.SimulatorStreamServicer):
                 self._leasing.look()
             elif self._homing is not None:  # nobody has come yet
                 self._homing.moves(Need(free_slots=self._config.learner.environments), {})
-
-
-def listen(server: grpc.Server, address: str, tls_directory: Path | None) -> None:
-    """Raises CannotListenError, or OSError when a certificate cannot be read."""
-    credentials = server_credentials(tls_directory) if tls_directory else None
-    try:
-        if address.startswith("unix:"):
-            remove_stale_socket(address.removeprefix("unix:"))  # gRPC would take it over, in use or not
-        bound = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
-    except (OSError, RuntimeError) as error:
-        raise CannotListenError(_in_use(address)) from error
-    if bound == 0:
-        raise CannotListenError(_in_use(address))
-
-
-def _in_use(address: str) -> str:
-    return f"cannot listen on {address}: it is in use by another process, or not an address of this machine"
 
 
 def _patiently(attempt: Callable[[float], _T | None]) -> Replies[_T]:

@@ -80,9 +80,10 @@ class Parts:
 
 
 def state_of_rank(state: State, rank: int) -> State:
-    """What a learner goes on from, of a checkpoint's state."""
-    own = {name: value for name, value in state.items() if name != OTHERS}
-    return own if rank == 0 else own | {"progress": state[OTHERS][rank - 1]}
+    """What a learner goes on from, of a checkpoint's state. Without `progress` its slots begin new episodes."""
+    own = {name: value for name, value in state.items() if name not in (OTHERS, "progress")}
+    known = [state["progress"], *state[OTHERS]]
+    return own | {"progress": known[rank]} if rank < len(known) else own
 
 
 class LearnerLoop:
@@ -93,17 +94,24 @@ class LearnerLoop:
         parts: Parts,
         *,
         num_slots: int,
+        learners: int,
         attempt: int,
         identity: str,
         checkpoint_interval_seconds: float,
     ) -> None:
-        """`num_slots` are all learners'; `identity` is the digest of the job's fields that no resume may change."""
+        """`num_slots` are this learner's, of as many as there are `learners`; `identity` is the digest of the job's
+        fields that no resume may change.
+        """
         self._parts = parts
-        self._steps_of_all = parts.experience.slot_steps * num_slots
+        self._steps = parts.experience.slot_steps * num_slots
+        """Of this learner in one iteration."""
+        self._learners = learners
         self._attempt = attempt
         self._identity = identity
         self._interval_seconds = checkpoint_interval_seconds
         self._position = Position()
+        self._slots_stand = False
+        """Whether slots go on from a checkpoint."""
         self._saved_at = time.monotonic()
         self._saved_steps = 0
         self._evaluate = False
@@ -114,7 +122,7 @@ class LearnerLoop:
     def run(self) -> Outcome:
         """Iterate until the targets are met or the learner is asked to stop; either way the newest state is saved."""
         try:
-            self._parts.ranks.begin_alike(self.digest)
+            self._parts.ranks.begin_alike(self._position, self.digest)
             self._begin()
             self._train()
             self._save_the_last()
@@ -122,7 +130,7 @@ class LearnerLoop:
             self._parts.ranks.end()
         except Interrupted:
             self._save()
-            return Outcome.INTERRUPTED
+            return Outcome.FINISHED if self._parts.ranks.over else Outcome.INTERRUPTED
         return Outcome.FINISHED
 
     def digest(self) -> str:
@@ -131,7 +139,7 @@ class LearnerLoop:
 
     def _begin(self) -> None:
         """Wait for the first rows of a fresh job. May raise Interrupted, and then on all learners."""
-        if self._position.slot_steps > 0:
+        if self._slots_stand:
             return
         with self._in_step():
             self._parts.experience.begin(self._parts.reporter.pause)
@@ -201,7 +209,7 @@ class LearnerLoop:
         parts.reporter.runs_in(mode, calibrating=parts.modes.calibrating)
         parts.experience.act_apart(mode is Mode.Async)
         parts.experience.publish(self._position.updates)
-        steps = Steps(parts.experience, parts.metrics, self._position, steps_of_all=self._steps_of_all)
+        steps = Steps(parts.experience, parts.metrics, self._position, steps_of_all=self._steps * self._learners)
         if mode is Mode.Async:
             return Ahead(steps, parts.metrics, pause=parts.reporter.pause, stopping=parts.reporter.stopping)
         return Direct(steps, parts.reporter.pause)
@@ -226,32 +234,32 @@ class LearnerLoop:
         parts, position = self._parts, self._position
         with parts.metrics.rest_is_other():
             position.slot_steps += parts.experience.slot_steps
-            position.steps += self._steps_of_all
+            parts.ranks.made(position, steps=self._steps)
             self._learn(gathered)
             self._boundary = self._state(gathered)
             order = self._agree()
             self._follow(order)
         parts.reporter.tick()
-        parts.modes.iterated(lambda: parts.reporter.iteration(self._steps_of_all))
+        parts.modes.iterated(lambda: parts.reporter.iteration(self._steps * self._learners))
         return order
 
     def _learn(self, gathered: Gathered[Any]) -> None:
         parts, position = self._parts, self._position
         progress = parts.targets.progress(position.steps)
-        started = time.perf_counter()
+        updates, started = 0, time.perf_counter()
         for learned in parts.experience.learn(gathered, position, progress):
-            position.updates += 1
+            updates += 1
             seconds, started = time.perf_counter() - started, time.perf_counter()
             parts.reporter.updated(learned, seconds=seconds)
+        parts.ranks.updated(position, updates=updates)
         parts.experience.publish(position.updates)
-        parts.metrics.learned(steps=position.steps)
+        parts.metrics.learned(steps=position.steps, updates=position.updates)
 
     def _state(self, gathered: Gathered[Any]) -> State:
-        """What a checkpoint of this moment holds; true until the next update changes the network in place."""
+        """Where this moment's checkpoint goes on; what was learned by then stands in place until the next update."""
         parts, position = self._parts, self._position
         return {
-            **parts.experience.state_dict(gathered),
-            "network": parts.network.state_dict(),
+            "progress": parts.experience.progress(gathered),
             "steps": position.steps,
             "updates": position.updates,
             "slot_steps": position.slot_steps,
@@ -259,9 +267,11 @@ class LearnerLoop:
 
     def resume(self, state: State) -> None:
         """Stand where the checkpoint was written that holds this learner's `state`."""
-        parts, progress = self._parts, as_arrays(state["progress"])
+        parts = self._parts
         parts.network.load_state_dict(state["network"])
-        parts.experience.load_state_dict(state | {"progress": progress})
+        self._slots_stand = "progress" in state
+        stands = {"progress": as_arrays(state["progress"])} if self._slots_stand else {}
+        parts.experience.load_state_dict(state | stands)
         self._position = Position(steps=state["steps"], updates=state["updates"], slot_steps=state["slot_steps"])
         self._saved_steps = state["steps"]
         parts.evaluations.resumed(state["steps"])
@@ -302,9 +312,10 @@ class LearnerLoop:
 
     def _write(self, state: State) -> Manifest:
         """Raises OSError when the disk refuses."""
-        kept = self._parts.experience.keep()
+        experience = self._parts.experience
+        kept, learned = experience.keep(), experience.learned_state()  # first: it brings the network to its moment
         return self._parts.checkpoints.save(
-            state | kept.state,
+            state | kept.state | learned | {"network": self._parts.network.state_dict()},
             step=state["steps"],
             updates=state["updates"],
             attempt=self._attempt,

@@ -207,9 +207,9 @@ class LearnerMetrics:
         self._inference_seconds.observe(inference_seconds)
         self.spent(LoopPhase.INFERENCE, inference_seconds)
 
-    def learned(self, *, steps: int) -> None:
-        """So many steps have been learned from since the job began."""
-        self.totals.steps = steps
+    def learned(self, *, steps: int, updates: int) -> None:
+        """So many steps have been learned from since the job began, by so many updates, of all learners."""
+        self.totals.steps, self.totals.updates = steps, updates
 
     def waited(self, seconds: float) -> None:
         """The loop waited for a group's rows."""

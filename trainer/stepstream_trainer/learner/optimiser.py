@@ -7,7 +7,8 @@ from typing import Any, Protocol
 from stepstream_trainer.algorithms.a2c import A2CUpdate
 from stepstream_trainer.algorithms.adam import Adam
 from stepstream_trainer.algorithms.batch import RolloutBatch
-from stepstream_trainer.algorithms.descent import ClippedDescent, Optimiser
+from stepstream_trainer.algorithms.descent import Optimiser, SharedStore, descent
+from stepstream_trainer.algorithms.flat import Flat
 from stepstream_trainer.algorithms.networks import ActorCritic
 from stepstream_trainer.algorithms.ppo import PPOUpdate
 from stepstream_trainer.algorithms.precision import Precision
@@ -34,21 +35,26 @@ def build_update(
     *,
     seed: int,
     together: Together | None = None,
+    store: SharedStore | None = None,
 ) -> RolloutUpdate:
-    """Of one learner, or of one among those that step together."""
-    descent = ClippedDescent(
-        network.flat, _optimiser_of(parameters, network), max_grad_norm=parameters.max_grad_norm, together=together
+    """Of one learner, of one among those that step together, or of one among those that share a store."""
+    way = descent(
+        network.flat,
+        lambda flat: _optimiser_of(parameters, flat),
+        max_grad_norm=parameters.max_grad_norm,
+        together=together,
+        store=store,
     )
     match parameters:
         case A2CParameters():
-            return A2CUpdate(network, parameters, precision, descent, together)
+            return A2CUpdate(network, parameters, precision, way, together)
         case PPOParameters():
-            return PPOUpdate(network, parameters, precision, descent, together, seed=seed)
+            return PPOUpdate(network, parameters, precision, way, together, seed=seed)
 
 
-def _optimiser_of(parameters: PolicyGradientParameters, network: ActorCritic) -> Optimiser:
+def _optimiser_of(parameters: PolicyGradientParameters, flat: Flat) -> Optimiser:
     match parameters:
         case A2CParameters():
-            return RMSProp(network.flat, rho=parameters.rms_rho, epsilon=parameters.rms_epsilon)
+            return RMSProp(flat, rho=parameters.rms_rho, epsilon=parameters.rms_epsilon)
         case PPOParameters():
-            return Adam(network.flat, epsilon=parameters.adam_epsilon)
+            return Adam(flat, epsilon=parameters.adam_epsilon)

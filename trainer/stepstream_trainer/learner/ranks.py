@@ -1,11 +1,11 @@
-"""The learners of a job that step together: what they agree on in every iteration, and what rank 0 keeps for all.
+"""The learners of a job: what they agree on, and what rank 0 keeps for all. In mode Sync (`InStep`) they step together:
 
     every rank    collect ─┬─> all have collected, nobody is to stop ─> learn, by mean gradients ─> what rank 0 decides:
                            └─> somebody is to stop: all stop here                                   done | save | go on
 
 Between the two lines nobody breaks off: who is asked to stop says so where all have collected and none has learned, so
 that all stop behind the same update. What each learner's slots are doing goes to rank 0 when it saves, and comes back
-from its checkpoint when the job goes on.
+from its checkpoint when the job goes on. Learners of a job in mode Async (apart.py) agree on nothing but its end.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from stepstream_trainer.learner.checkpoint import State, deserialise, serialise
+from stepstream_trainer.learner.experience import Position
 from stepstream_trainer.learner.gathering import Interrupted, Pause
 
 if TYPE_CHECKING:
@@ -45,16 +46,23 @@ class Ranks(Protocol):
     def rank(self) -> int: ...
 
     @property
-    def size(self) -> int: ...
+    def over(self) -> bool:
+        """Whether the job is known to be done, so that a learner that is interrupted has nothing left to do."""
 
     def begin(self, states: Sequence[State] | None) -> State | None:
         """Rank 0 gives every rank's state, or None for a fresh job; each gets its own."""
 
-    def begin_alike(self, digest: Callable[[], str]) -> None:
-        """All learners begin with the same parameters, by their digest."""
+    def begin_alike(self, position: Position, digest: Callable[[], str]) -> None:
+        """All learners begin with the same parameters, by their digest, and know how far the job is."""
 
     def collected(self, *, stop: bool) -> None:
         """This learner has its steps, or is to stop. Raises Interrupted on all, if any is to stop."""
+
+    def made(self, position: Position, *, steps: int) -> None:
+        """This learner learns from so many more steps: bring the job's counts up to date."""
+
+    def updated(self, position: Position, *, updates: int) -> None:
+        """It has made so many updates of them."""
 
     def agree(self, decide: Callable[[Sequence[News]], Order], news: News) -> Order:
         """Rank 0 hears the others' news and decides for all."""
@@ -69,17 +77,23 @@ class Ranks(Protocol):
 class OnlyLearner:
     """The only learner."""
 
-    rank, size = 0, 1
+    rank, over = 0, False
 
     def begin(self, states: Sequence[State] | None) -> State | None:
         return states[0] if states else None
 
-    def begin_alike(self, digest: Callable[[], str]) -> None:
+    def begin_alike(self, position: Position, digest: Callable[[], str]) -> None:
         pass
 
     def collected(self, *, stop: bool) -> None:
         if stop:
             raise Interrupted
+
+    def made(self, position: Position, *, steps: int) -> None:
+        position.steps += steps
+
+    def updated(self, position: Position, *, updates: int) -> None:
+        position.updates += updates
 
     def agree(self, decide: Callable[[Sequence[News]], Order], news: News) -> Order:
         return decide(())
@@ -96,21 +110,22 @@ class InStep:
 
     def __init__(self, board: Board, *, rank: int, size: int, tick: Pause) -> None:
         """`tick` is called while others are waited for; it must not raise."""
-        self.rank, self.size = rank, size
+        self.rank, self.over = rank, False
+        self._size = size
         self._board = board
         self._tick = tick
         self._iteration = 0
 
     def begin(self, states: Sequence[State] | None) -> State | None:
         if self.rank == 0:
-            for rank in range(1, self.size):
+            for rank in range(1, self._size):
                 self._board.put(f"begin/{rank}", serialise(states[rank]) if states else b"")
             return states[0] if states else None
         data = self._board.get(f"begin/{self.rank}", self._tick)
         self._board.discard(f"begin/{self.rank}")
         return deserialise(data) if data else None
 
-    def begin_alike(self, digest: Callable[[], str]) -> None:
+    def begin_alike(self, position: Position, digest: Callable[[], str]) -> None:
         self._board.arrive(f"with parameters {digest()}", pause=self._tick)
 
     def collected(self, *, stop: bool) -> None:
@@ -119,11 +134,17 @@ class InStep:
         if self._board.arrive(f"collected/{self._iteration}", flag=stop, pause=self._tick):
             raise Interrupted
 
+    def made(self, position: Position, *, steps: int) -> None:
+        position.steps += steps * self._size
+
+    def updated(self, position: Position, *, updates: int) -> None:
+        position.updates += updates  # which all have made together
+
     def agree(self, decide: Callable[[Sequence[News]], Order], news: News) -> Order:
         self._iteration += 1
         order = f"order/{self._iteration}"
         if self.rank == 0:
-            decided = decide([self._news_of(rank) for rank in range(1, self.size)])
+            decided = decide([self._news_of(rank) for rank in range(1, self._size)])
             self._board.put(order, json.dumps(asdict(decided)).encode())
             self._board.discard(f"order/{self._iteration - 1}")  # all have read it: they have told their news since
             return decided
@@ -134,7 +155,7 @@ class InStep:
         if self.rank:
             self._board.put(f"state/{self.rank}/{self._iteration}", serialise(state))
             return ()
-        return (state, *(deserialise(self._take(f"state/{rank}/{self._iteration}")) for rank in range(1, self.size)))
+        return (state, *(deserialise(self._take(f"state/{rank}/{self._iteration}")) for rank in range(1, self._size)))
 
     def end(self) -> None:
         self._board.arrive("end", pause=self._tick)

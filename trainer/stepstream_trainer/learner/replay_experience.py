@@ -55,8 +55,10 @@ class ReplayParts:
 class ReplayExperience:
     """Fills stints from the slots with the newest policy, in turn; what is due is learned from the replay."""
 
-    def __init__(self, parts: ReplayParts, parameters: QLearningParameters, *, seed: int, num_slots: int) -> None:
-        """`seed` is the job's, `num_slots` are all learners' slots."""
+    def __init__(
+        self, parts: ReplayParts, parameters: QLearningParameters, *, seed: int, num_slots: int, apart: int = 1
+    ) -> None:
+        """`seed` is the job's, `num_slots` are all learners' slots. It shares a store with others: `apart` in all."""
         self._gatherer = parts.gatherer
         self._stints = parts.stints
         self._turn = 0
@@ -71,7 +73,11 @@ class ReplayExperience:
         self._parameters = parameters
         self._seed = seed
         self._num_slots = num_slots
-        self._intensity = Intensity(parameters)
+        self._slots_together = num_slots // apart
+        """Of the learners that make every update together."""
+        self._intensity = Intensity(parameters, apart=apart)
+        self._target_steps = 0
+        """Of the job, when the target network was last looked at."""
         self._all = slice(0, parts.gatherer.slots.num_slots)
 
     @property
@@ -107,13 +113,15 @@ class ReplayExperience:
         for t in range(self.slot_steps):
             self._replay.append(self._all, gathered.memory.outcomes(t))
         self._follow_target(position.steps)
-        due = self._intensity.due(position.steps) if self._can_sample() else position.updates
-        exponent = importance_exponent(self._parameters, progress)
-        for number in range(position.updates, due):
-            yield self._learn_once(number, exponent)
+        intensity, exponent = self._intensity, importance_exponent(self._parameters, progress)
+        due = intensity.due(self._steps_together(position.slot_steps)) if self._can_sample() else intensity.updates
+        for number in range(intensity.updates, due):
+            learned = self._learn_once(number, exponent)
+            intensity.updates += 1
+            yield learned
         if self._files is not None:
             self._files.write_behind()
-        self._tell(position)
+        self._tell(position.steps, position.slot_steps)
 
     def act_apart(self, apart: bool) -> None:
         self._actor.act_apart(apart)
@@ -121,31 +129,40 @@ class ReplayExperience:
     def publish(self, version: int) -> None:
         self._actor.publish(version)
 
-    def state_dict(self, gathered: Gathered[Stint]) -> State:
+    def progress(self, gathered: Gathered[Stint]) -> State:
         observation = gathered.memory.observation[self.slot_steps].copy()  # the next collection overwrites it
-        mine = {"observation": observation, "intensity": self._intensity.state_dict()}
-        return {"optimiser": self._update.state_dict(), "progress": gathered.progress | mine}
+        return gathered.progress | {"observation": observation, "intensity": self._intensity.state_dict()}
+
+    def learned_state(self) -> State:
+        return {"optimiser": self._update.state_dict()}
 
     def load_state_dict(self, state: State) -> None:
-        progress = state["progress"]
         self._update.load_state_dict(state["optimiser"])
-        self._gatherer.load_state_dict(progress)
-        self._newest.observation[self.slot_steps] = progress["observation"]
-        self._intensity.load_state_dict(progress["intensity"])
+        self._target_steps = state["steps"]
+        if "progress" in state:
+            progress = state["progress"]
+            self._gatherer.load_state_dict(progress)
+            self._newest.observation[self.slot_steps] = progress["observation"]
+            self._intensity.load_state_dict(progress["intensity"])
         if self._files is not None and "replay" in state:
             self._files.restore(state["replay"])
         else:
-            self._refill(steps=state["steps"], updates=state["updates"])
-        self._tell(Position(steps=state["steps"], updates=state["updates"]))
+            self._refill(steps=state["steps"], slot_steps=state["slot_steps"], mid_episode="progress" in state)
+        self._tell(state["steps"], state["slot_steps"])
 
     def keep(self) -> Kept:
         return NOTHING_KEPT if self._files is None else self._files.keep()
 
-    def _refill(self, *, steps: int, updates: int) -> None:
-        """Slots go on in the middle of their episodes; of what was before nothing is left."""
-        self._replay.begin(self._all, self._gatherer.slots.observation, mid_episode=True)
-        self._intensity.refill(steps=steps, updates=updates)
-        _log.warning("replay_refills", steps=steps, learning_goes_on_at=self._intensity.learning_from_steps)
+    def _refill(self, *, steps: int, slot_steps: int, mid_episode: bool) -> None:
+        """Of what was before nothing is left. Slots go on in the middle of their episodes, or begin anew."""
+        if mid_episode:
+            self._replay.begin(self._all, self._gatherer.slots.observation, mid_episode=True)
+        self._intensity.refill(self._steps_together(slot_steps))
+        goes_on_at = steps + self._parameters.learning_starts_steps
+        _log.warning("replay_refills", steps=steps, learning_goes_on_at=goes_on_at)
+
+    def _steps_together(self, slot_steps: int) -> int:
+        return slot_steps * self._slots_together
 
     def _epsilon_B(self, steps: int) -> NDArray[np.float32]:
         return epsilons(self._parameters, self._gatherer.slots.global_slots, num_slots=self._num_slots, steps=steps)
@@ -178,8 +195,9 @@ class ReplayExperience:
         self._gatherer.advance_stacks(group, outcome.ended_n, previous, out)
 
     def _follow_target(self, steps: int) -> None:
-        """Copy the parameters to the target network if the stint passed a multiple of targetUpdateSteps."""
-        interval, before = self._parameters.target_update_steps, steps - self.slot_steps * self._num_slots
+        """Copy the parameters to the target network if the job passed a multiple of targetUpdateSteps."""
+        interval, before = self._parameters.target_update_steps, self._target_steps
+        self._target_steps = steps
         if steps // interval > before // interval:
             self._update.copy_to_target()
 
@@ -204,15 +222,15 @@ class ReplayExperience:
         )
         return Learned(rows=len(priority_N), figures=update.figures, policy_lag=None)
 
-    def _tell(self, position: Position) -> None:
-        epsilon_B = self._epsilon_B(position.steps)
+    def _tell(self, steps: int, slot_steps: int) -> None:
+        epsilon_B, together = self._epsilon_B(steps), self._steps_together(slot_steps)
         self._metrics.replay_stands(
             ReplayStands(
                 steps=len(self._replay),
                 capacity_steps=self._replay.options.capacity_steps,
                 ratio_asked=self._intensity.asked,
-                ratio_reached=self._intensity.reached(steps=position.steps, updates=position.updates),
+                ratio_reached=self._intensity.reached(together),
                 epsilon=float(epsilon_B.mean()),
-                steps_to_learning=max(0, self._intensity.learning_from_steps - position.steps),
+                steps_to_learning=max(0, self._intensity.learning_from_steps - together),
             )
         )

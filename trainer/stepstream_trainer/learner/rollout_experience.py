@@ -79,14 +79,18 @@ class RolloutExperience:
     def publish(self, version: int) -> None:
         self._actor.publish(version)
 
-    def state_dict(self, gathered: Gathered[Rollout]) -> State:
+    def progress(self, gathered: Gathered[Rollout]) -> State:
         observation = gathered.memory.observation[self.slot_steps].copy()  # the next collection overwrites it
-        return {"optimiser": self._update.state_dict(), "progress": gathered.progress | {"observation": observation}}
+        return gathered.progress | {"observation": observation}
+
+    def learned_state(self) -> State:
+        return {"optimiser": self._update.state_dict()}
 
     def load_state_dict(self, state: State) -> None:
         self._update.load_state_dict(state["optimiser"])
-        self._gatherer.load_state_dict(state["progress"])
-        self._newest.observation[self.slot_steps] = state["progress"]["observation"]
+        if "progress" in state:
+            self._gatherer.load_state_dict(state["progress"])
+            self._newest.observation[self.slot_steps] = state["progress"]["observation"]
 
     def keep(self) -> Kept:
         """A checkpoint holds everything."""

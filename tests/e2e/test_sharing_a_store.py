@@ -1,0 +1,98 @@
+"""Several learners in mode Async: they share a parameter store, come and go, and end together."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.local_run import local_run, write_job
+
+DQN: dict[str, Any] = {
+    "name": "DQN",
+    "parameters": {"replayCapacitySteps": 4000, "learningStartsSteps": 320, "trainingIntensity": 4.0},
+}
+ALGORITHMS: dict[str, dict[str, Any]] = {
+    "A3C": {"name": "A3C"},
+    "APPO": {"name": "APPO", "parameters": {"horizon": 16, "minibatchSize": 64}},
+    "DQN": DQN,
+}
+ITERATION_STEPS = 8 * 16
+"""At most, of one learner."""
+
+
+def job(path: Path, algorithm: dict[str, Any], *, steps: int, **changes: Any) -> Path:
+    slots = {"environments": 8, "replicas": 2}
+    return write_job(path, algorithm=algorithm, mode="Async", learners=slots, totalSteps=steps, **changes)
+
+
+def rises(steps: list[int]) -> bool:
+    return all(earlier <= later for earlier, later in itertools.pairwise(steps))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=ALGORITHMS)
+def test_two_learners_make_the_steps_that_were_asked_for(algorithm: dict[str, Any], tmp_path: Path) -> None:
+    steps = 60_000
+    job(tmp_path / "cart.yaml", algorithm, steps=steps)
+    with local_run(tmp_path, "cart.yaml") as run:
+        assert run.wait() == 0, run.output()
+    last = run.history()[-1]
+    assert steps <= last["steps"] < steps + 2 * ITERATION_STEPS
+    assert rises([line["steps"] for line in run.history()])
+    for rank in (0, 1):
+        assert "finished" in run.log(f"learner-{rank}")
+    assert 'by="shared memory"' in run.log("learner-1")
+    [mine] = re.findall(r"learner_left rank=1 steps=(\d+)", run.log("learner-0"))
+    assert 0 < int(mine) < steps, "both did a part of it"
+
+
+def test_the_training_intensity_is_exact_for_each_learner(tmp_path: Path) -> None:
+    job(tmp_path / "cart.yaml", DQN, steps=20_000)
+    with local_run(tmp_path, "cart.yaml") as run:
+        assert run.wait() == 0, run.output()
+    last = run.history()[-1]
+    # Of all steps but the first 320, each is learned from 4 times, in samples of 32; at most a stint is still to come.
+    assert last["updates"] == pytest.approx(4.0 * (last["steps"] - 320) / 32, abs=2 * ITERATION_STEPS * 4 / 32)
+
+
+def test_a_learner_that_is_killed_is_replaced_and_the_other_does_not_notice(tmp_path: Path) -> None:
+    steps = 200_000
+    job(tmp_path / "cart.yaml", {"name": "A3C"}, steps=steps)
+    with local_run(tmp_path, "cart.yaml") as run:
+        run.wait_for_steps()
+        first = run.pids("learner")[0]
+        os.kill(run.pids("learner")[1], signal.SIGKILL)
+        run.wait_until(lambda: run.log("learner-0").count("learner_joined") == 2, "the successor")
+        assert run.pids("learner")[0] == first
+        os.kill(run.pids("learner")[1], signal.SIGTERM)  # drained: it leaves alone
+        run.wait_until(lambda: run.log("learner-0").count("learner_joined") == 3, "the successor's successor")
+        assert run.pids("learner")[0] == first
+        assert run.wait() == 0, run.output()
+    status = run.status()
+    assert (status["attempt"], status["restarts"]) == (1, 0)
+    assert len(re.findall("finished", run.log("learner-0"))) == 1
+    assert rises([line["steps"] for line in run.history()])
+    assert run.history()[-1]["steps"] >= steps
+
+
+def test_without_rank_0_all_go_on_from_the_newest_checkpoint(tmp_path: Path) -> None:
+    steps = 80_000
+    job(
+        tmp_path / "cart.yaml",
+        {"name": "APPO", "parameters": {"horizon": 16, "minibatchSize": 64}},
+        steps=steps,
+        checkpoint={"intervalSeconds": 1, "includeReplay": False},
+    )
+    with local_run(tmp_path, "cart.yaml") as run:
+        run.wait_until(lambda: "checkpoint_written" in run.log("learner-0"), "a checkpoint")
+        os.kill(run.pids("learner")[0], signal.SIGKILL)
+        run.wait_until(lambda: "resumed" in run.log("learner-0"), "rank 0 to resume")
+        run.wait_until(lambda: run.log("learner-0").count("learner_joined") == 2, "rank 1 to come back")
+        assert run.wait() == 0, run.output()
+    assert run.history()[-1]["steps"] >= steps
+    assert "asked to be started again" in run.output()
