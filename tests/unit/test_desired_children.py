@@ -145,6 +145,23 @@ def test_several_learners_meet_at_rank_0_and_a_lone_one_meets_nobody() -> None:
     assert rendezvous_of(make_job()) == (None, several[:2], several[:2])
 
 
+@pytest.mark.parametrize(
+    ("replicas", "mode", "limits"),
+    [
+        (1, "Async", {"backoffLimit": 0}),
+        (2, "Sync", {"backoffLimit": 0}),
+        (2, "Auto", {"backoffLimit": 0}),
+        (2, "Async", {"backoffLimitPerIndex": 3, "maxFailedIndexes": 0}),
+    ],
+)
+def test_learners_that_share_a_store_are_replaced_one_by_one_and_others_together(
+    replicas: int, mode: str, limits: dict[str, int]
+) -> None:
+    spec = child(make_job({"learners": {"replicas": replicas}, "mode": mode}), "Job")["spec"]
+    said = {name: spec[name] for name in ("backoffLimit", "backoffLimitPerIndex", "maxFailedIndexes") if name in spec}
+    assert said == limits
+
+
 @pytest.mark.parametrize("role", [LEARNER, SIMULATOR])
 def test_pods_meet_the_restricted_security_level(role: str) -> None:
     spec = pod_spec(make_job(), role)
