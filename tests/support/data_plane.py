@@ -62,6 +62,7 @@ class Counts:
     differing: int = 0
     streams: int = 0
     slot_wait_seconds: float = 0.0
+    turns: dict[str, int] = field(default_factory=dict)
 
     def leases_stand(self, *, leased: int, free: int, streams: int) -> None:
         self.leases, self.streams = leased, streams
@@ -74,6 +75,9 @@ class Counts:
 
     def simulators_waited(self, slot_seconds: float) -> None:
         self.slot_wait_seconds += slot_seconds
+
+    def simulator_stepped(self, simulator: str, group: int, seconds: float) -> None:
+        self.turns[simulator] = self.turns.get(simulator, 0) + 1
 
     def rebuilt_differently(self, slots: int) -> None:
         self.differing += slots

@@ -120,6 +120,17 @@ def test_a_slot_that_is_ahead_of_the_lease_that_adopts_it_begins_a_turn_later() 
     assert desk.slots.wait_group(0, 0.0)
 
 
+def test_a_simulators_turns_are_told_and_its_rebuilding_is_none() -> None:
+    desk = Desk()
+    stream = desk.offer("a")
+    desk.bring(stream, *[START] * 4)
+    assert desk.counts.turns == {}
+    desk.play()
+    desk.turn(stream)
+    desk.bring(stream, 0, 0, 0, 0)
+    assert desk.counts.turns == {"a": 1}
+
+
 def test_slots_of_a_lost_stream_are_rebuilt_by_the_next() -> None:
     desk = Desk()
     lost = desk.offer("a")

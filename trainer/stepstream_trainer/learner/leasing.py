@@ -46,6 +46,8 @@ class LeaseMetrics(Protocol):
 
     def simulators_waited(self, slot_seconds: float) -> None: ...
 
+    def simulator_stepped(self, simulator: str, group: int, seconds: float) -> None: ...
+
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class Stream:
@@ -65,6 +67,8 @@ class Stream:
     """Slots whose episodes the simulator replays before it brings its first rows."""
     rows_due: float = math.inf
     """Monotonic seconds by which the simulator must have answered."""
+    steps_since: float = math.nan
+    """Monotonic seconds since when it has had the actions of this turn; NaN while it waits."""
     waits_since: float = math.nan
     """Monotonic seconds since when the simulator has waited for actions; NaN while it steps."""
     over: bool = False
@@ -172,7 +176,10 @@ class Leasing:
         if copied is None:
             raise StreamOverError
         with self._lock:
-            stream.rows_due, stream.waits_since = math.inf, self._clock()
+            now = self._clock()
+            if not math.isnan(stream.steps_since):
+                self._metrics.simulator_stepped(stream.simulator, stream.lanes.group, now - stream.steps_since)
+            stream.rows_due, stream.waits_since, stream.steps_since = math.inf, now, math.nan
             stream.rebuilding = 0
             for slot in self._slots.finish_rows(stream.lanes, copied):
                 self._pass_on(stream, slot)
@@ -196,7 +203,7 @@ class Leasing:
             lanes.leaving.update(release)
             now = self._clock()
             self._metrics.simulators_waited((now - stream.waits_since) * waiting)
-            stream.rows_due, stream.waits_since = now + rows_seconds(), math.nan
+            stream.rows_due, stream.waits_since, stream.steps_since = now + rows_seconds(), math.nan, now
             return Turn(actions=actions, release=release)
 
     def end(self, stream: Stream) -> None:

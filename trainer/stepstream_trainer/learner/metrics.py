@@ -307,6 +307,11 @@ class LearnerMetrics:
         self.totals.slot_wait_seconds += slot_seconds
         self._simulators_waited.inc(slot_seconds)
 
+    def simulator_stepped(self, simulator: str, group: int, seconds: float) -> None:
+        """Streams' threads: what one turn of a simulator has just taken, by the learner's clock."""
+        if self._trace is not None:
+            self._trace.span("step", seconds, thread=f"{simulator}, group {group}")
+
     def watch_rows(self, ready: Callable[[], int]) -> None:
         """`ready` gives the rows that the loop can take; it is asked at each scrape, by the HTTP server's thread."""
         self._rows_ready.set_function(ready)

@@ -1,0 +1,88 @@
+"""SIGKILL to any process at any moment, in every mode, with one learner or two: the job makes its steps.
+
+One kill in each mode by default; `--thorough`: ten, fifty in all.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.local_run import LocalRun, local_run, write_job
+
+MODES = {
+    "Sync": ("Sync", 1),
+    "Async": ("Async", 1),
+    "Auto": ("Auto", 1),
+    "Sync-2": ("Sync", 2),
+    "Async-2": ("Async", 2),
+}
+KILLS, THOROUGH_KILLS = 1, 10
+DQN: dict[str, Any] = {
+    "name": "DQN",
+    "parameters": {"replayCapacitySteps": 4000, "learningStartsSteps": 320, "trainingIntensity": 1.0},
+}
+STEPS = 10**9
+BUDGET_STEPS = 20_000
+"""Beyond where the last kill left the job."""
+
+
+def steps_of(run: LocalRun) -> int:
+    history = run.history()
+    return int(history[-1]["steps"]) if history else 0
+
+
+def kill_one(run: LocalRun, rng: random.Random) -> str:
+    """Gives the role of the process that was killed."""
+    role = rng.choice(["learner", "simulator"])
+    os.kill(rng.choice(sorted(run.pids(role))), signal.SIGKILL)
+    return role
+
+
+def end_at(path: Path, algorithm: dict[str, Any], mode: str, learners: int, steps: int) -> None:
+    write_job(
+        path,
+        algorithm=algorithm,
+        mode=mode,
+        learners={"replicas": learners, "environments": 8},
+        totalSteps=steps,
+        backoffLimit=100,
+        checkpoint={"intervalSeconds": 1, "includeReplay": False},
+    )
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(("name", "algorithm"), zip(MODES, itertools.cycle([{"name": "A2C"}, DQN])), ids=MODES)
+def test_whatever_is_killed_the_job_makes_its_steps(
+    name: str, algorithm: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    kills = THOROUGH_KILLS if request.config.getoption("thorough") else KILLS
+    rng, (mode, learners) = random.Random(name), MODES[name]
+    end_at(tmp_path / "cart.yaml", algorithm, mode, learners, STEPS)
+    restarts_at_most = 0
+    with local_run(tmp_path, "cart.yaml") as run:
+        for _ in range(kills):
+            began = steps_of(run)
+            run.wait_until(lambda began=began: steps_of(run) != began, "steps")
+            time.sleep(rng.uniform(0.0, 4.0))  # any moment
+            restarts_at_most += kill_one(run, rng) == "learner"
+        began = steps_of(run)
+        run.wait_until(lambda: steps_of(run) > began, "steps after the last kill")
+        run.interrupt()
+        run.process.wait(60)
+    goal = steps_of(run) + BUDGET_STEPS
+    end_at(tmp_path / "cart.yaml", algorithm, mode, learners, goal)
+    with local_run(tmp_path, "cart.yaml") as run:
+        assert run.wait() == 0, run.output()
+    assert run.history()[-1]["steps"] >= goal
+    assert run.status()["restarts"] <= restarts_at_most
+    for attempt, lines in itertools.groupby(run.history(), key=lambda line: line["attempt"]):
+        steps = [line["steps"] for line in lines]
+        assert all(earlier <= later for earlier, later in itertools.pairwise(steps)), f"attempt {attempt}: {steps}"
