@@ -17,18 +17,14 @@ import pytest
 
 from tests.support.local_run import LocalRun, local_run, write_job
 
-MODES = {
-    "Sync": ("Sync", 1),
-    "Async": ("Async", 1),
-    "Auto": ("Auto", 1),
-    "Sync-2": ("Sync", 2),
-    "Async-2": ("Async", 2),
-}
 KILLS, THOROUGH_KILLS = 1, 10
+A2C: dict[str, Any] = {"name": "A2C"}
 DQN: dict[str, Any] = {
     "name": "DQN",
     "parameters": {"replayCapacitySteps": 4000, "learningStartsSteps": 320, "trainingIntensity": 1.0},
 }
+MODES = [("Sync", 1, A2C), ("Async", 1, DQN), ("Auto", 1, A2C), ("Sync", 2, DQN), ("Async", 2, A2C)]
+"""With so many learners."""
 STEPS = 10**9
 BUDGET_STEPS = 20_000
 """Beyond where the last kill left the job."""
@@ -59,12 +55,14 @@ def end_at(path: Path, algorithm: dict[str, Any], mode: str, learners: int, step
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize(("name", "algorithm"), zip(MODES, itertools.cycle([{"name": "A2C"}, DQN])), ids=MODES)
+@pytest.mark.parametrize(
+    ("mode", "learners", "algorithm"), MODES, ids=[f"{mode}-{learners}" for mode, learners, _ in MODES]
+)
 def test_whatever_is_killed_the_job_makes_its_steps(
-    name: str, algorithm: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest
+    mode: str, learners: int, algorithm: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     kills = THOROUGH_KILLS if request.config.getoption("thorough") else KILLS
-    rng, (mode, learners) = random.Random(name), MODES[name]
+    rng = random.Random(f"{mode} {learners}")
     end_at(tmp_path / "cart.yaml", algorithm, mode, learners, STEPS)
     restarts_at_most = 0
     with local_run(tmp_path, "cart.yaml") as run:
