@@ -159,6 +159,18 @@ def test_the_job_fails_when_its_backoff_limit_is_used_up(tmp_path: Path) -> None
     assert run.status()["phase"] == "Failed"
 
 
+def test_a_job_that_diverges_ends_with_a_sentence_and_saves_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    huge = {"id": "Counter-v0", "entryPoint": "tests.support.environments:Counter", "kwargs": {"bonus": 1e30}}
+    write_job(tmp_path / "cart.yaml", environment=huge, backoffLimit=0, **LONG)
+    with local_run(tmp_path, "cart.yaml") as run:
+        assert run.wait() == 1, run.output()
+    assert re.search(r"training has diverged: \w+ is (nan|inf); a smaller spec.algorithm.parameters", run.output())
+    assert checkpoints(run) == set()
+
+
 def test_a_full_disk_costs_checkpoints_and_not_the_run_which_ends_when_its_last_one_is_written(tmp_path: Path) -> None:
     write_job(tmp_path / "cart.yaml", checkpoint={"intervalSeconds": 1}, totalSteps=8 * 32 * 120)
     [http] = free_ports(1)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from stepstream_trainer.algorithms.adam import Adam
-from stepstream_trainer.algorithms.descent import ClippedDescent, Rule, StoredDescent
+from stepstream_trainer.algorithms.descent import ClippedDescent, DivergedError, Rule, StoredDescent
 from stepstream_trainer.algorithms.flat import Flat, FlatParameters
 from stepstream_trainer.algorithms.rmsprop import RMSProp
 from stepstream_trainer.learner.ledger import Ledger
@@ -96,6 +96,17 @@ def test_what_is_saved_goes_on_in_a_store_and_without_one(rule: Rule) -> None:
         descent.step(0.01)
     torch.testing.assert_close(again.values, first.values, rtol=0, atol=0)
     torch.testing.assert_close(alone.values, first.values, rtol=0, atol=0)
+
+
+def test_a_gradient_that_is_no_number_never_reaches_what_others_share() -> None:
+    flat = network()
+    descent = StoredDescent(flat, RULES["Adam"], hosted(), max_grad_norm=1.0)
+    before = flat.values.clone()
+    flat.gradients[7] = float("nan")
+    with pytest.raises(DivergedError, match="training has diverged: the gradient's norm is nan; a smaller spec"):
+        descent.step(0.01)
+    descent.state_dict()
+    assert flat.values.equal(before)
 
 
 def test_a_push_gives_back_what_others_have_pushed() -> None:

@@ -6,6 +6,7 @@ Async    clip, hand the gradients to the store that the learners share; it steps
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -14,6 +15,16 @@ import torch
 from .clipping import clip_by_global_norm
 from .flat import Flat, FlatParameters
 from .together import Alone, Together
+
+
+class DivergedError(Exception):
+    """Training has left the numbers; one sentence for a person."""
+
+    def __init__(self, figure: str, value: float) -> None:
+        super().__init__(
+            f"training has diverged: {figure} is {value}; a smaller spec.algorithm.parameters.learningRate is what "
+            "helps most often"
+        )
 
 
 class Optimiser(Protocol):
@@ -105,7 +116,10 @@ class StoredDescent:
         store.attach(flat, rule)
 
     def step(self, learning_rate: float) -> torch.Tensor:
+        """Raises DivergedError instead of spoiling what is others', too."""
         norm = clip_by_global_norm(self._flat.gradients, self._max_grad_norm)
+        if not math.isfinite(size := float(norm)):
+            raise DivergedError("the gradient's norm", size)
         self._store.push(learning_rate)
         return norm
 

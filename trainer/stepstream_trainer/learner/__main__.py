@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from stepstream_trainer.algorithms.descent import DivergedError
 from stepstream_trainer.config import ConfigurationErrors, contract, load_trainer_config
 from stepstream_trainer.http import CannotListenError
 from stepstream_trainer.learner.assembly import Learner, Settings, UnsupportedJobError
@@ -83,7 +84,8 @@ def run(learner: Learner) -> int:
     """Train until the job is done (EXIT_DONE) or the process is asked to stop (EXIT_RESUME).
 
     What fails on the way is no wrong input, and leaves with its traceback: all but a replay that does not fit what the
-    first simulator says its observations are. A learner that lost another is not the one that failed (EXIT_RESUME).
+    first simulator says its observations are. A learner that lost another is not the one that failed (EXIT_RESUME). One
+    that diverged saves nothing more: the job may go on from its newest checkpoint.
     """
     try:
         return contract.EXIT_DONE if learner.run() is Outcome.FINISHED else contract.EXIT_RESUME
@@ -93,9 +95,11 @@ def run(learner: Learner) -> int:
         return _leave(contract.EXIT_RESUME, "learner_lost", error)
     except BoardError as error:
         return _leave(contract.EXIT_FAILED, "learners_apart", error)
+    except DivergedError as error:
+        return _leave(contract.EXIT_FAILED, "diverged", error)
 
 
-def _leave(code: int, event: str, error: BoardError) -> int:
+def _leave(code: int, event: str, error: Exception) -> int:
     _log.error(event, reason=error)
     print(error, file=sys.stderr)
     return code

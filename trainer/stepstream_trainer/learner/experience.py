@@ -10,10 +10,12 @@ another thread may collect the next iteration's steps while these are learned fr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from stepstream_trainer.algorithms.descent import DivergedError
 from stepstream_trainer.learner.gathering import Pause
 
 State = dict[str, Any]
@@ -50,6 +52,12 @@ class Learned:
     """Losses by name and, as `learning_rate`, the step size."""
     policy_lag: float | None
     """Updates between the policy that acted and this one, on average; None where samples come from a replay."""
+
+    def __post_init__(self) -> None:
+        """Raises DivergedError: what follows from such an update must not be saved."""
+        for name, value in self.figures.items():
+            if not math.isfinite(value):
+                raise DivergedError(name, value)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

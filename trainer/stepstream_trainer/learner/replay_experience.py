@@ -213,6 +213,7 @@ class ReplayExperience:
         sample = self._replay.sample(self._parameters.batch_size // self._together.size, number, exponent)
         update = self._update.update(sample)
         priority_N = update.priority_N.cpu().numpy()  # sync
+        learned = Learned(rows=len(priority_N), figures=update.figures, policy_lag=None)
         if self._parameters.prioritized:
             self._replay.update_priorities(sample.index_N, priority_N)
         self._metrics.sampled(
@@ -220,7 +221,7 @@ class ReplayExperience:
             priority_mean=float(priority_N.mean()),
             priority_largest=float(priority_N.max()),
         )
-        return Learned(rows=len(priority_N), figures=update.figures, policy_lag=None)
+        return learned
 
     def _tell(self, steps: int, slot_steps: int) -> None:
         epsilon_B, together = self._epsilon_B(steps), self._steps_together(slot_steps)
