@@ -170,17 +170,18 @@ def test_a_rank_0_that_never_comes_is_not_waited_for_for_ever() -> None:
     assert time.monotonic() - started < 10
 
 
-@pytest.mark.parametrize(
-    ("rank", "attempt", "sentence"),
-    [
-        (1, 1, "the store is of attempt 2 of job cart, not of 1 of cart"),
-        (3, 2, "learners of ranks 1 to 2 share the store, not one of 3"),
-        (0, 2, "learners of ranks 1 to 2 share the store, not one of 0"),
-    ],
-)
-def test_who_does_not_belong_here_is_refused_by_a_sentence(rank: int, attempt: int, sentence: str) -> None:
+@pytest.mark.parametrize("rank", [0, 3])
+def test_who_does_not_belong_here_is_refused_by_a_sentence(rank: int) -> None:
+    sentence = f"learners of ranks 1 to 2 share the store, not one of {rank}"
     with learners() as group, pytest.raises(StoreRefusedError, match=sentence):
-        group.link(rank, attempt=attempt)
+        group.link(rank)
+
+
+def test_the_store_of_another_attempt_is_not_the_one_that_a_learner_waits_for() -> None:
+    with learners() as group:
+        with pytest.raises(RanksMissingError):
+            group.link(1, attempt=1, seconds=1.0)
+        assert group.ledger.needs() == {}
 
 
 def test_another_network_is_refused_by_its_number_of_parameters() -> None:

@@ -71,6 +71,15 @@ def memory_of(gathered: Gathered[Any] | None) -> int:
     return int(gathered.memory)
 
 
+def test_where_learners_step_apart_the_jobs_steps_are_those_that_all_have_made(metrics: LearnerMetrics) -> None:
+    experience, position = Scripted(memories=1), Position(steps=100)
+    steps = Steps(cast("Experience[Any]", experience), metrics, position, steps_of_all=ALL, apart=True)
+    steps.collect(go_on)
+    position.steps = 107
+    steps.collect(go_on)
+    assert experience.positions == [Position(steps=100), Position(steps=107, slot_steps=SLOT_STEPS)]
+
+
 def test_directly_steps_are_collected_where_they_are_asked_for(metrics: LearnerMetrics) -> None:
     experience = Scripted(memories=1)
     direct = Direct(steps_of(experience, metrics, Position(steps=100, slot_steps=25)), go_on)

@@ -46,7 +46,8 @@ class ParameterStoreServicer:
 
     def Serve(self, request_iterator, context):
         """Refusals are gRPC status codes with a sentence for a person:
-        FAILED_PRECONDITION  protocol version, job, attempt or number of parameters does not match
+        FAILED_PRECONDITION  protocol version, job, rank or number of parameters does not match
+        UNAVAILABLE          the store of another attempt: the learner's own may still come
         INVALID_ARGUMENT     a message that breaks the rules of this file
         PERMISSION_DENIED    not a learner of this job, by its certificate
         The stream of an earlier life of the same rank ends when the learner joins anew.

@@ -32,6 +32,8 @@ class Shared(Protocol):
 class _Apart:
     """What is the same for all ranks."""
 
+    apart = True
+
     def __init__(self, shared: Shared, *, max_policy_lag: int) -> None:
         self._shared = shared
         self._max_policy_lag = max_policy_lag

@@ -209,7 +209,13 @@ class LearnerLoop:
         parts.reporter.runs_in(mode, calibrating=parts.modes.calibrating)
         parts.experience.act_apart(mode is Mode.Async)
         parts.experience.publish(self._position.updates)
-        steps = Steps(parts.experience, parts.metrics, self._position, steps_of_all=self._steps * self._learners)
+        steps = Steps(
+            parts.experience,
+            parts.metrics,
+            self._position,
+            steps_of_all=self._steps * self._learners,
+            apart=parts.ranks.apart,
+        )
         if mode is Mode.Async:
             return Ahead(steps, parts.metrics, pause=parts.reporter.pause, stopping=parts.reporter.stopping)
         return Direct(steps, parts.reporter.pause)

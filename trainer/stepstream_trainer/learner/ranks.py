@@ -46,6 +46,10 @@ class Ranks(Protocol):
     def rank(self) -> int: ...
 
     @property
+    def apart(self) -> bool:
+        """Whether the others go at a pace of their own."""
+
+    @property
     def over(self) -> bool:
         """Whether the job is known to be done, so that a learner that is interrupted has nothing left to do."""
 
@@ -77,7 +81,7 @@ class Ranks(Protocol):
 class OnlyLearner:
     """The only learner."""
 
-    rank, over = 0, False
+    rank, apart, over = 0, False, False
 
     def begin(self, states: Sequence[State] | None) -> State | None:
         return states[0] if states else None
@@ -110,7 +114,7 @@ class InStep:
 
     def __init__(self, board: Board, *, rank: int, size: int, tick: Pause) -> None:
         """`tick` is called while others are waited for; it must not raise."""
-        self.rank, self.over = rank, False
+        self.rank, self.apart, self.over = rank, False, False
         self._size = size
         self._board = board
         self._tick = tick

@@ -49,17 +49,29 @@ class Steps:
     """Collects one iteration after the other. One thread at a time."""
 
     def __init__(
-        self, experience: Experience[Any], metrics: LearnerMetrics, position: Position, *, steps_of_all: int
+        self,
+        experience: Experience[Any],
+        metrics: LearnerMetrics,
+        position: Position,
+        *,
+        steps_of_all: int,
+        apart: bool = False,
     ) -> None:
-        """The first iteration begins at `position`; an iteration makes `steps_of_all` steps, of all the job's slots."""
+        """The first iteration begins at `position`; an iteration makes `steps_of_all` steps, of all the job's slots.
+
+        Where learners step `apart` nobody knows how many the others make meanwhile: what stands in `position` counts.
+        """
         self.memories = experience.memories
         self._experience = experience
         self._metrics = metrics
+        self._followed = position if apart else None
         self._position = replace(position)
         self._steps_of_all = steps_of_all
 
     def collect(self, pause: Pause) -> Gathered[Any]:
         """May raise what `pause` does."""
+        if self._followed is not None:
+            self._position.steps = self._followed.steps
         with self._metrics.rest_is_other():
             gathered = self._experience.collect(self._position, pause)
         self._position.slot_steps += self._experience.slot_steps

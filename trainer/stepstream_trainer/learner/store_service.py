@@ -154,10 +154,10 @@ class _Service(store_pb2_grpc.ParameterStoreServicer):
             raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, "a stream begins with Join")
         if join.protocol_version != PROTOCOL_VERSION:
             raise _mismatch(f"the store speaks protocol version {PROTOCOL_VERSION}, not {join.protocol_version}")
-        if (join.job, join.attempt) != (self._job, self._attempt):
-            raise _mismatch(
-                f"the store is of attempt {self._attempt} of job {self._job}, not of {join.attempt} of {join.job}"
-            )
+        if join.job != self._job:
+            raise _mismatch(f"the store is of job {self._job}, not {join.job}")
+        if join.attempt != self._attempt:  # an earlier or a later rank 0 may be what it looks for
+            raise RefusedError(grpc.StatusCode.UNAVAILABLE, f"the store is of attempt {self._attempt}")
         if not 0 < join.rank < self.learners:
             raise _mismatch(f"learners of ranks 1 to {self.learners - 1} share the store, not one of {join.rank}")
         return int(join.rank)
