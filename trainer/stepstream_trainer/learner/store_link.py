@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import grpc
+import numpy as np
 import torch
 
 from stepstream_protos import PROTOCOL_VERSION
@@ -91,8 +92,7 @@ class StoreLink:
         finally:
             if made:
                 mailbox.forget(made[1])
-        if made and self._shared:
-            self._values = made[0].values
+        self._values = made[0].values if made and self._shared else torch.empty(size)
         _log.info("store", parameters=size, by="shared memory" if self._shared else "wire")
 
     @torch.no_grad()
@@ -188,10 +188,9 @@ class StoreLink:
     @torch.no_grad()
     def _take(self, reply: pb.StoreReply) -> None:
         assert self._flat is not None
-        values = self._values
         if not self._shared:
-            values = torch.frombuffer(bytearray(reply.parameters.values), dtype=torch.float32)
-        self._flat.values.copy_(values)
+            self._values.numpy()[:] = np.frombuffer(reply.parameters.values, np.float32)
+        self._flat.values.copy_(self._values)
 
     def _tell_for_ever(self) -> None:
         while not self._closing.wait(TELL_SECONDS):

@@ -227,12 +227,12 @@ class _Visit:
                     grpc.StatusCode.INVALID_ARGUMENT,
                     f"a gradient of {len(push.gradient)} bytes; there are {store.num_parameters} parameters",
                 )
-            gradients = torch.frombuffer(bytearray(push.gradient), dtype=torch.float32)
+            gradients.numpy()[:] = np.frombuffer(push.gradient, np.float32)
         store.push(gradients, push.learning_rate, self._values)
         return self._parameters()
 
     def _parameters(self) -> pb.StoreReply:
-        values = b"" if self._shared else self._values.numpy().astype(np.float32, copy=False).tobytes()
+        values = b"" if self._shared else self._values.numpy().tobytes()
         return pb.StoreReply(parameters=pb.Parameters(values=values))
 
     def _account(self, account: pb.Account) -> pb.StoreReply:
