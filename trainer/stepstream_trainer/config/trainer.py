@@ -156,7 +156,8 @@ class TrainingConfig:
     algorithm: AlgorithmConfig = spec_field(doc="The algorithm that learns, and its parameters.", immutable=True)
     mode: Mode = spec_field(
         doc="Sync: learners wait for one another, and rollouts are made by the newest parameters; reproducible bit for "
-        "bit. Async: no one waits. Auto: both are measured, then one is chosen.",
+        "bit. Async: no one waits. Auto: both are measured, then one is chosen; "
+        "of several learners Sync.",
         default=Mode.Auto,
         immutable=True,
     )
