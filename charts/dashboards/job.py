@@ -138,6 +138,22 @@ _LEARNING = Row(
             ],
         ),
         Panel(
+            title="Pushes to the parameter store",
+            help="Seconds for a gradient to go to the store and its parameters to come back. Of several learners in "
+            "Async mode.",
+            unit="s",
+            queries=[
+                Query(promql=quantile(0.5, f"{_LEARNER}push_seconds", _JOB), legend="median"),
+                Query(promql=quantile(0.99, f"{_LEARNER}push_seconds", _JOB), legend="99 %"),
+            ],
+        ),
+        Panel(
+            title="Learners that share the store",
+            help="Of several in Async mode, rank 0 included: they come and go.",
+            unit="none",
+            queries=[Query(promql=f"sum({_LEARNER}store_learners{_JOB})", legend="learners")],
+        ),
+        Panel(
             title="Mode",
             help="1 for the mode that runs. With mode Auto, what each made in steps/s when it was last decided.",
             unit="none",

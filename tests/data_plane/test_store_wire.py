@@ -45,6 +45,8 @@ class Set:
         self._certificates = certificates or {}
         self.address = f"127.0.0.1:{free_ports(1)[0]}"
         self.ledger = Ledger()
+        self.pushes: list[float] = []
+        """Seconds of those from afar."""
         self.hosted = HostedStore(self.ledger, job="cart", attempt=2, learners=learners)
         self.hosted.listen(self.address, self._certificates.get("learner"))
         closing.callback(self.hosted.close)
@@ -56,7 +58,7 @@ class Set:
         return flat
 
     def link(self, rank: int, *, attempt: int = 2, role: str = "learner", seconds: float = SECONDS) -> StoreLink:
-        link = StoreLink(job="cart", attempt=attempt, rank=rank)
+        link = StoreLink(job="cart", attempt=attempt, rank=rank, pushed=self.pushes.append)
         self._closing.callback(link.close)
         link.dial(self.address, self._certificates.get(role), lambda: None, arrival_seconds=seconds)
         return link
@@ -91,6 +93,8 @@ def test_a_push_from_afar_steps_the_store_and_brings_its_parameters(
             descent.step(0.01)
             assert flat.version > version
         assert flat.values.equal(alone.values)
+        assert len(group.pushes) == 5
+        assert 0 < sum(group.pushes) < SECONDS
         group.hosted.pull()
         assert first.values.equal(alone.values)
     assert not [*mailbox.DIRECTORY.glob("stepstream-*")]

@@ -119,6 +119,15 @@ def test_a_learner_that_has_left_needs_nobody_but_its_successor_does() -> None:
     assert ledger.needs()[1].free_slots == 0
 
 
+def test_how_many_share_the_store_is_told_whenever_one_comes_or_goes() -> None:
+    told: list[int] = []
+    ledger, lives = Ledger(told.append), [object(), object()]
+    ledger.arrived(1, lives[0])
+    ledger.arrived(2, lives[1])
+    ledger.left(1, lives[0])
+    assert told == [1, 2, 3, 2]
+
+
 def test_both_ends_of_a_mailbox_see_the_same_and_nothing_is_left_of_it() -> None:
     made = mailbox.make(100)
     assert made is not None

@@ -16,7 +16,7 @@ from stepstream_trainer.config import Mode, TrainerConfig, contract
 from stepstream_trainer.cores import usable_cores
 from stepstream_trainer.http import Endpoints, HttpServer
 from stepstream_trainer.learner.checkpoint import CheckpointError, CheckpointStore, Manifest, State
-from stepstream_trainer.learner.company import Apartness, Company, Hosting, InSync, Single, Visiting
+from stepstream_trainer.learner.company import Apartness, Company, Hosting, InSync, Single, StoreMetrics, Visiting
 from stepstream_trainer.learner.episodes import EpisodeTracker
 from stepstream_trainer.learner.evaluations import Evaluations
 from stepstream_trainer.learner.event_log import EventLog
@@ -78,7 +78,6 @@ class Learner:
         self._closing = closing
         self._checkpoints = CheckpointStore(settings.run_directory / "checkpoints", config.checkpoint.retain)
         self._resumed = find_checkpoint(self._checkpoints, config) if settings.rank == 0 else None
-        self._company: Company = company_of(settings, config)
         self._start: State | None = None
         """What this learner goes on from."""
         registry = new_registry()
@@ -89,6 +88,7 @@ class Learner:
             learners=config.learner.replicas,
             trace=self._trace,
         )
+        self._company: Company = company_of(settings, config, self._metrics)
         self._status = _status(settings, config)
         self._server = StreamServer(
             config,
@@ -276,7 +276,7 @@ class Learner:
         )
 
 
-def company_of(settings: Settings, config: TrainerConfig) -> Company:
+def company_of(settings: Settings, config: TrainerConfig, metrics: StoreMetrics) -> Company:
     """By the job's mode and this learner's rank."""
     learners = settings.world_size
     if learners == 1:
@@ -291,7 +291,7 @@ def company_of(settings: Settings, config: TrainerConfig) -> Company:
         tls_directory=settings.tls_directory,
         max_policy_lag=config.learner.max_policy_lag,
     )
-    return Hosting(agreed) if settings.rank == 0 else Visiting(agreed, rank=settings.rank)
+    return Hosting(agreed, metrics) if settings.rank == 0 else Visiting(agreed, metrics, rank=settings.rank)
 
 
 def refuse_unsupported(config: TrainerConfig) -> None:

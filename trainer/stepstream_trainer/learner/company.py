@@ -70,6 +70,14 @@ class Apartness:
     max_policy_lag: int
 
 
+class StoreMetrics(Protocol):
+    """What learners that share a store report; any thread."""
+
+    def pushed(self, seconds: float) -> None: ...
+
+    def share_the_store(self, learners: int) -> None: ...
+
+
 class Single:
     """There are no others."""
 
@@ -148,10 +156,12 @@ class Hosting:
 
     over = False
 
-    def __init__(self, agreed: Apartness) -> None:
-        self._ledger = Ledger()
+    def __init__(self, agreed: Apartness, metrics: StoreMetrics) -> None:
+        self._ledger = Ledger(metrics.share_the_store)
         self._agreed = agreed
-        self.store = HostedStore(self._ledger, job=agreed.job, attempt=agreed.attempt, learners=agreed.learners)
+        self.store = HostedStore(
+            self._ledger, job=agreed.job, attempt=agreed.attempt, learners=agreed.learners, pushed=metrics.pushed
+        )
 
     def listen(self) -> None:
         self.store.listen(self._agreed.rendezvous, self._agreed.tls_directory)
@@ -179,10 +189,10 @@ class Hosting:
 class Visiting:
     """Rank 0 is needed; the rest come and go."""
 
-    def __init__(self, agreed: Apartness, *, rank: int) -> None:
+    def __init__(self, agreed: Apartness, metrics: StoreMetrics, *, rank: int) -> None:
         self._agreed = agreed
         self._rank = rank
-        self.store = StoreLink(job=agreed.job, attempt=agreed.attempt, rank=rank)
+        self.store = StoreLink(job=agreed.job, attempt=agreed.attempt, rank=rank, pushed=metrics.pushed)
 
     @property
     def over(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from stepstream_trainer.learner.homes import Need, Rank
@@ -24,7 +24,10 @@ class Totals:
 class Ledger:
     """Any thread. It is the board of rank 0's homing, too."""
 
-    def __init__(self) -> None:
+    def __init__(self, came_or_went: Callable[[int], None] = lambda _: None) -> None:
+        """`came_or_went` is told how many learners are here now, rank 0 included."""
+        self._came_or_went = came_or_went
+        self._came_or_went(1)
         self._lock = threading.Lock()
         self._left = threading.Condition(self._lock)
         self._steps = self._updates = 0
@@ -67,6 +70,7 @@ class Ledger:
         """A learner is here, in a life of its own."""
         with self._lock:
             self._here[rank] = life
+            self._came_or_went(1 + len(self._here))
 
     def left(self, rank: Rank, life: object) -> None:
         """It is not any more, unless a later life of it is: then nobody need be sent to it."""
@@ -74,6 +78,7 @@ class Ledger:
             if self._here.get(rank) is life:
                 del self._here[rank]
                 self._needs[rank] = NOBODY_IN_NEED
+                self._came_or_went(1 + len(self._here))
                 self._left.notify_all()
 
     def knows(self, rank: Rank) -> None:

@@ -53,6 +53,16 @@ INFERENCE_SECONDS = CATALOGUE.histogram(
 UPDATE_SECONDS = CATALOGUE.histogram(
     "update_seconds", unit="seconds", meaning="One update: every epoch and minibatch of it.", buckets=_SECONDS
 )
+PUSH_SECONDS = CATALOGUE.histogram(
+    "push_seconds",
+    unit="seconds",
+    meaning="A push of a gradient to the parameter store, which brings its parameters back. Of several learners in "
+    "mode Async; rank 0's own stay in its memory.",
+    buckets=_SECONDS,
+)
+STORE_LEARNERS = CATALOGUE.gauge(
+    "store_learners", unit="learners", meaning="Learners that share the store of rank 0, itself included. 0 elsewhere."
+)
 ROWS = "rows"
 """The queue between simulators' streams and the loop: bounded, because a slot holds one row."""
 QUEUE_DEPTH = CATALOGUE.gauge(

@@ -39,6 +39,7 @@ from stepstream_trainer.learner.metric_catalogue import (
     MODE_STEPS_PER_SECOND,
     PHASE_SECONDS,
     POLICY_LAG,
+    PUSH_SECONDS,
     QUEUE_DEPTH,
     QUEUE_WAIT_SECONDS,
     REBUILT_DIFFERENTLY,
@@ -52,6 +53,7 @@ from stepstream_trainer.learner.metric_catalogue import (
     SLOTS,
     STEPS,
     STEPS_PER_SECOND,
+    STORE_LEARNERS,
     STREAMS,
     STREAMS_REFUSED,
     UPDATE_SECONDS,
@@ -151,6 +153,7 @@ class LearnerMetrics:
         self._inference_rows, self._update_rows = batches.labels("inference"), batches.labels("update")
         self._inference_seconds = INFERENCE_SECONDS.register(registry)
         self._update_seconds = UPDATE_SECONDS.register(registry)
+        self._push_seconds, self._store_learners = PUSH_SECONDS.register(registry), STORE_LEARNERS.register(registry)
         self._episodes = EPISODES.register(registry)
         self._return_mean, self._return = EPISODE_RETURN_MEAN.register(registry), EPISODE_RETURN.register(registry)
         self._length = EPISODE_LENGTH.register(registry)
@@ -230,6 +233,14 @@ class LearnerMetrics:
         for name, value in losses.items():
             self._loss.labels(name).set(value)
         self.spent(LoopPhase.OPTIMISE, seconds)
+
+    def pushed(self, seconds: float) -> None:
+        """A gradient went to the parameter store, and its parameters came back."""
+        self._push_seconds.observe(seconds)
+
+    def share_the_store(self, learners: int) -> None:
+        """Any thread: so many do now, rank 0 included."""
+        self._store_learners.set(learners)
 
     def sampled(self, *, age_steps: float, priority_mean: float, priority_largest: float) -> None:
         """An update's samples were on average that old, and have these priorities now."""

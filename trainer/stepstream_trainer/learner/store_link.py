@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,7 +52,9 @@ class StoreRefusedError(BoardError):
 class StoreLink:
     """Of one learner. `push`, `pull` and `account` are the loop's thread's, the others any thread's."""
 
-    def __init__(self, *, job: str, attempt: int, rank: Rank) -> None:
+    def __init__(self, *, job: str, attempt: int, rank: Rank, pushed: Callable[[float], None] = lambda _: None) -> None:
+        """`pushed` is told the seconds of each push."""
+        self._pushed = pushed
         self._join = pb.Join(protocol_version=PROTOCOL_VERSION, job=job, attempt=attempt, rank=rank)
         self._rank = rank
         self._lock = threading.Lock()
@@ -99,12 +101,14 @@ class StoreLink:
     def push(self, learning_rate: float) -> None:
         """Raises RankLostError."""
         assert self._flat is not None
+        started = time.perf_counter()
         if self._shared:
             self._values.copy_(self._flat.gradients)
             gradient = b""
         else:
             gradient = self._flat.gradients.cpu().numpy().tobytes()
         self._take(self._ask(pb.StoreRequest(push=pb.Push(learning_rate=learning_rate, gradient=gradient))))
+        self._pushed(time.perf_counter() - started)
 
     def pull(self) -> None:
         """Raises RankLostError."""
