@@ -43,6 +43,12 @@ def cache_directory() -> Path:
     return Path(base) / "stepstream" / "images"
 
 
+STORE = cache_directory() / "store"
+STORE_STATE = cache_directory() / "run"
+STORE_IN_NAMES = f"[overlay@{STORE}+{STORE_STATE}]"
+"""How other tools that work on such stores name ours."""
+
+
 def version() -> str:
     return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
 
@@ -90,8 +96,7 @@ def engine(name: str) -> Engine:
         raise SystemExit(f"none of {', '.join(ENGINES)} is here; Debian: apt-get install buildah debootstrap")
     if found != "buildah":
         return Engine(name=found)
-    store = cache_directory() / "store"
-    options = ("--root", str(store), "--runroot", str(cache_directory() / "run"), "--storage-driver", "overlay")
+    options = ("--root", str(STORE), "--runroot", str(STORE_STATE), "--storage-driver", "overlay")
     return Engine(name=found, options=options)
 
 

@@ -16,7 +16,8 @@ from tests.support.one_node import control_plane, images, namespaces, node, plac
 from tests.support.one_node.control_plane import kubectl
 
 PACKAGES = (
-    "buildah debootstrap containerd runc containernetworking-plugins tini nftables conntrack iproute2 kmod util-linux"
+    "buildah skopeo debootstrap containerd runc containernetworking-plugins tini nftables conntrack iproute2 kmod"
+    " util-linux"
 )
 VOLUMES = 4
 VOLUME_SIZE = "8Gi"

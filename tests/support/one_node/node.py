@@ -72,9 +72,7 @@ def start_proxy() -> None:
     kubectl(*binding, "--user=system:kube-proxy")
     namespaces.start("kube-proxy", str(binary("kube-proxy")), f"--config={file}")
     port = f"exec 3<>/dev/tcp/{places.API_SERVICE_ADDRESS}/443"
-    eventually(
-        lambda: namespaces.succeeds("bash", "-c", port), timeout_seconds=60, what="Services answer"
-    )
+    eventually(lambda: namespaces.succeeds("bash", "-c", port), timeout_seconds=60, what="Services answer")
 
 
 def missing_programs() -> list[str]:
@@ -90,6 +88,7 @@ def missing_programs() -> list[str]:
         "nsenter",
         "ip",
         "buildah",
+        "skopeo",
         "debootstrap",
     )
     missing = [program for program in needed if shutil.which(program) is None]
