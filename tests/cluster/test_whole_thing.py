@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,20 @@ except grpc.RpcError as error:
 """Calls what no learner has: it says so to whom it lets in."""
 
 
+CONTENTS = """
+import importlib.util, json, os, shutil, stat
+tools = ("apt", "apt-get", "pip", "pip3", "gcc", "cc", "make", "git", "curl")
+places = [os.path.join(top, file) for top, _, files in os.walk("/usr") for file in files]
+print(json.dumps({
+    "user": os.getuid(),
+    "torch": importlib.util.find_spec("torch") is not None,
+    "tools": [tool for tool in tools if shutil.which(tool)] + ["pip"] * (importlib.util.find_spec("pip") is not None),
+    "setuid": [file for file in places if os.lstat(file).st_mode & (stat.S_ISUID | stat.S_ISGID)],
+    "writable": os.access("/opt/stepstream", os.W_OK),
+}))
+"""
+
+
 def cartpole() -> dict[str, Any]:
     """The first example, by two simulators, gone soon after its end."""
     manifest: dict[str, Any] = yaml.safe_load((EXAMPLES / "01-cartpole-ppo.yaml").read_text())
@@ -62,9 +77,8 @@ def test_a_job_lives_from_helm_install_to_its_end_and_nothing_is_left(
     everything = Kubectl(kubeconfig=cluster.kubeconfig, namespace="default")
     eventually(lambda: inventory(everything) <= before, timeout_seconds=60, what="the cluster is as it was")
     watch.tell("all of it removed, an empty list of leftovers")
-    eventually(
-        lambda: node_leftovers(cluster) == [], timeout_seconds=120, what="the kubelet has cleared its containers"
-    )
+    clear = "the kubelet has removed the containers"
+    eventually(lambda: node_leftovers(cluster) == [], timeout_seconds=120, what=clear)
 
 
 def trains_to_its_end(job: RealJob, watch: Stopwatch) -> None:
@@ -100,6 +114,13 @@ def trains_in_real_pods(job: RealJob) -> None:
     eventually(lambda: job.steps(learner) > seen, timeout_seconds=30, what="steps are made")
     assert "leased" in {line["event"] for line in job.log(learner)}
     lets_nobody_in_without_a_certificate(job, simulator)
+    images_hold_what_their_role_needs(job, learner, simulator)
+
+
+def images_hold_what_their_role_needs(job: RealJob, learner: str, simulator: str) -> None:
+    found = {pod: json.loads(job.kubectl("exec", pod, "--", "python", "-c", CONTENTS)) for pod in (learner, simulator)}
+    bare = {"user": 65532, "tools": [], "setuid": [], "writable": False}
+    assert found == {learner: bare | {"torch": True}, simulator: bare | {"torch": False}}
 
 
 def lets_nobody_in_without_a_certificate(job: RealJob, simulator: str) -> None:
