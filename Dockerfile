@@ -100,6 +100,8 @@ LABEL org.opencontainers.image.title="Stepstream operator" \
 
 
 FROM simulator-packages AS simulator
+# A stranger's handshake is no line of a log in JSON.
+ENV GRPC_VERBOSITY=ERROR
 COPY --from=code /code/stepstream_trainer /opt/stepstream/code/stepstream_trainer
 COPY --from=code /code/stepstream_protos /opt/stepstream/code/stepstream_protos
 USER 65532:65532
@@ -115,6 +117,7 @@ LABEL org.opencontainers.image.title="Stepstream simulator" \
 
 
 FROM learner-packages AS learner
+ENV GRPC_VERBOSITY=ERROR
 COPY --from=code /code/stepstream_trainer /opt/stepstream/code/stepstream_trainer
 COPY --from=code /code/stepstream_protos /opt/stepstream/code/stepstream_protos
 USER 65532:65532

@@ -130,13 +130,16 @@ def events(lines: list[Object], event: str) -> list[Object]:
 
 
 def resumed(job: RealJob, than: str) -> Object:
-    """The first line of the learner after `than`: where it goes on."""
+    """What the learner after `than` says of where it goes on. Simulators must have come before it does."""
+    found: list[Object] = []
 
-    def another() -> bool:
-        return any(uid(job, pod) != than for pod in job.ready_pods("learner"))
+    def goes_on() -> bool:
+        pods = [pod["metadata"] for pod in job.pods("learner") if pod["metadata"]["uid"] != than]
+        found[:] = [line for pod in pods for line in events(job.log(pod["name"]), "resumed")]
+        return bool(found)
 
-    eventually(another, timeout_seconds=240, what="another learner is ready", interval_seconds=0.2)
-    return events(job.log(job.learner()), "resumed")[0]
+    eventually(goes_on, timeout_seconds=240, what="another learner goes on", interval_seconds=0.2)
+    return found[0]
 
 
 def test_a_learner_that_is_deleted_loses_no_update(job: RealJob, learner: str, tell_at_the_end: TellAtTheEnd) -> None:
@@ -149,7 +152,7 @@ def test_a_learner_that_is_deleted_loses_no_update(job: RealJob, learner: str, t
     assert [line["event"] for line in said][-2:] == ["checkpoint_written", "interrupted"]
     left_at = said[-2]["step"]
     tell_at_the_end(
-        f"a learner deleted: left at step {left_at}, went on at {goes_on['steps']}; ready again after {away:.1f} s"
+        f"a learner deleted: left at step {left_at}, went on at {goes_on['steps']}; at work again after {away:.1f} s"
     )
     assert goes_on["steps"] == left_at >= seen
     assert job.get()["status"]["restarts"] == 0
@@ -169,7 +172,7 @@ def test_a_learner_that_is_deleted_by_force_loses_no_more_than_an_interval_betwe
     tell_at_the_end(
         f"a learner deleted by force: seen at step {steps:.0f}, went on at {goes_on['steps']}:"
         f" {lost / rate:.1f} s of work lost (checkpoints every {CHECKPOINT_SECONDS} s);"
-        f" ready again after {time.monotonic() - begun:.1f} s"
+        f" at work again after {time.monotonic() - begun:.1f} s"
     )
     assert lost <= rate * (CHECKPOINT_SECONDS + 5)
 

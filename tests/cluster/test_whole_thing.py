@@ -131,6 +131,7 @@ def lets_nobody_in_without_a_certificate(job: RealJob, simulator: str) -> None:
         way: job.kubectl("exec", simulator, "--", "python", "-c", CALL, address, way).splitlines()[-1] for way in ways
     }
     assert answers == dict(zip(ways, ("UNIMPLEMENTED", "UNAVAILABLE", "UNAVAILABLE"), strict=True))
+    assert [line for line in job.kubectl("logs", job.learner()).splitlines() if not line.startswith("{")] == []
 
 
 def ends_as_it_says(job: RealJob, watch: Stopwatch) -> None:
