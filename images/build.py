@@ -85,7 +85,7 @@ class Engine:
         """Unpacked, with all layers."""
         if self.name == "buildah":
             number, unit = json.loads(self("images", "--json", image))[0]["size"].split()
-            return round(float(number) * 1000 ** UNITS.index(unit))
+            return int(float(number) * 10 ** (3 * UNITS.index(unit)))
         return int(self("image", "inspect", "--format", "{{.Size}}", image))
 
 

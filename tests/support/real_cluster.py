@@ -20,8 +20,6 @@ from images.build import ROLES, ROOT, version
 from tests.support.helm import CHART, Helm
 from tests.support.kubectl import Kubectl
 from tests.support.one_node import namespaces, places
-from tests.support.one_node.__main__ import down, up
-from tests.support.one_node.images import load
 
 OWN_REGISTRY = "localhost"
 RELEASE_NAMESPACE = "stepstream"
@@ -46,19 +44,19 @@ def real_cluster(tell: Tell) -> Iterator[RealCluster]:
         return
     was_up = namespaces.holder() is not None
     watch = Stopwatch(tell)
-    build_images()
+    _program("images.build", "--engine", "buildah")
     watch.tell("images built")
     try:
-        up()
+        _program("tests.support.one_node", "up")
         watch.tell("cluster up")
-        load(own_images())
+        _program("tests.support.one_node", "load", *own_images())
         watch.tell("images put onto the node")
         values = {"images": {"registry": OWN_REGISTRY, "pullPolicy": "Never"}}
         yield RealCluster(kubeconfig=places.kubeconfig(), values=values, is_ours=True)
     finally:
         if not was_up:
             watch.start()
-            down()
+            _program("tests.support.one_node", "down")
             watch.tell("cluster down")
 
 
@@ -89,10 +87,9 @@ def user_of(cluster: RealCluster) -> Iterator[Kubectl]:
         user("delete", "namespace", user.namespace, "--timeout=110s")
 
 
-def build_images() -> None:
-    """As `make images` does."""
-    command = [sys.executable, "-m", "images.build", "--engine", "buildah"]
-    subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=True)
+def _program(module: str, *arguments: str) -> None:
+    """As the targets of make do it: what is started there is nobody's child here."""
+    subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, stdout=sys.stderr, check=True)
 
 
 def own_images() -> list[str]:

@@ -33,7 +33,7 @@ def holder() -> int | None:
 
 def create() -> None:
     flags = ["--mount", "--propagation", "private", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"]
-    outer = subprocess.Popen(["unshare", *flags, "sh", "-ec", INIT], start_new_session=True, **_silent())
+    outer = _detached(["unshare", *flags, "sh", "-ec", INIT], subprocess.DEVNULL)
     children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
 
     def born() -> bool:
@@ -75,17 +75,19 @@ def succeeds(*command: str) -> bool:
 def start(name: str, *command: str) -> None:
     """A daemon of the node, which lives as long as that. Its output goes to its log."""
     with places.log(name).open("ab") as output:
-        subprocess.Popen(
-            inside(*command),
-            env=os.environ | LESS_COLLECTING,
-            start_new_session=True,
-            **{**_silent(), "stdout": output, "stderr": output},
-        )
+        _detached(inside(*command), output.fileno())
 
 
-def _silent() -> dict[str, int]:
-    """Nobody's pipe is kept open by what outlives us."""
-    return {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+def _detached(command: list[str], output: int) -> subprocess.Popen[bytes]:
+    """A process that outlives this one, and keeps nobody's pipe open."""
+    return subprocess.Popen(
+        command,
+        env=os.environ | LESS_COLLECTING,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+    )
 
 
 def _is_init(pid: int) -> bool:
