@@ -74,10 +74,10 @@ def load(images: Iterable[str]) -> None:
         subprocess.run(taking, stdin=archive.stdout, stdout=subprocess.DEVNULL, check=True)
     assert archive.returncode == 0, "tar failed"
     for name in wanted:
-        _share(layout / "blobs" / "sha256" / name, CONTENT / name)
+        share(layout / "blobs" / "sha256" / name, CONTENT / name)
 
 
-def _share(blob: Path, of_the_node: Path) -> None:
+def share(blob: Path, of_the_node: Path) -> None:
     """One file for both: a learner's layers have 5 GB. The layout has them so that the next push leaves them out."""
     if of_the_node.exists() and not blob.samefile(of_the_node):
         linked = blob.with_suffix(".linked")

@@ -34,7 +34,7 @@ def start_containerd() -> None:
         },
     }
     _write("cni/10-bridge.conflist", json.dumps(_pod_network()))
-    file = _write("containerd.toml", "\n".join(_toml(settings)) + "\n")
+    file = _write("containerd.toml", "\n".join(toml(settings)) + "\n")
     namespaces.start("containerd", "containerd", "--config", str(file))
     eventually(lambda: namespaces.succeeds(*ctr("version")), timeout_seconds=60, what="containerd answers")
     remove_containers()
@@ -158,11 +158,11 @@ def _write(name: str, text: str) -> Path:
     return file
 
 
-def _toml(table: dict[str, object], path: str = "") -> list[str]:
+def toml(table: dict[str, object], path: str = "") -> list[str]:
     """As much of TOML as containerd's settings take."""
     plain = [f"{name} = {json.dumps(value)}" for name, value in table.items() if not isinstance(value, dict)]
     inner: list[str] = []
     for name, value in table.items():
         if isinstance(value, dict):
-            inner += _toml(value, f"{path}{'.' if path else ''}{json.dumps(name)}")
+            inner += toml(value, f"{path}{'.' if path else ''}{json.dumps(name)}")
     return [*([f"[{path}]"] if path and plain else []), *plain, *inner]
