@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from tests.support.last_lines import TellAtTheEnd
 from tests.support.real_cluster import RealCluster, Stopwatch, released, user_of
 from tests.support.real_job import RealJob
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "01-cartpole-ppo.yaml"
 TTL_SECONDS = 20
 CALL = """
 import sys, grpc
@@ -52,7 +55,7 @@ print(json.dumps({
 
 def cartpole() -> dict[str, Any]:
     """The first example, by two simulators, gone soon after its end."""
-    manifest: dict[str, Any] = yaml.safe_load((EXAMPLES / "01-cartpole-ppo.yaml").read_text())
+    manifest: dict[str, Any] = yaml.safe_load(EXAMPLE.read_text())
     manifest["spec"]["simulators"]["replicas"] = 2
     manifest["spec"]["ttlSecondsAfterFinished"] = TTL_SECONDS
     return manifest
@@ -72,16 +75,21 @@ def test_a_job_lives_from_helm_install_to_its_end_and_nothing_is_left(
     with released(cluster, tmp_path) as release, user_of(cluster) as user:
         watch.tell("chart installed, its operator ready")
         assert "Succeeded" in release.run("test", "stepstream", "--timeout", "60s")
-        trains_to_its_end(RealJob(kubectl=user, name="cartpole"), watch)
+        digest = trains_to_its_end(RealJob(kubectl=user, name="cartpole"), watch)
         watch.start()
     everything = Kubectl(kubeconfig=cluster.kubeconfig, namespace="default")
     eventually(lambda: inventory(everything) <= before, timeout_seconds=60, what="the cluster is as it was")
     watch.tell("all of it removed, an empty list of leftovers")
     clear = "the kubelet has removed the containers"
     eventually(lambda: node_leftovers(cluster) == [], timeout_seconds=120, what=clear)
+    if cluster.is_ours:  # the same processor
+        watch.start()
+        assert digest_of_the_same_file_here(tmp_path / "run") == digest
+        watch.tell("the same file trained here, to the same parameters")
 
 
-def trains_to_its_end(job: RealJob, watch: Stopwatch) -> None:
+def trains_to_its_end(job: RealJob, watch: Stopwatch) -> str:
+    """The digest of the parameters that it ends with."""
     watch.start()
     job.apply(cartpole())
     job.reaches("Running", timeout_seconds=180, LEARNERS="1/1", SIMULATORS="2/2")
@@ -94,13 +102,14 @@ def trains_to_its_end(job: RealJob, watch: Stopwatch) -> None:
         what="the job is Complete",
     )
     watch.tell("job Complete after that")
-    ends_as_it_says(job, watch)
+    digest = ends_as_it_says(job, watch)
     eventually(
         lambda: "NotFound" in job.kubectl("get", "tjob", "cartpole"),
         timeout_seconds=TTL_SECONDS + 30,
         what="the job is gone after its time to live",
         interval_seconds=0.5,
     )
+    return digest
 
 
 def trains_in_real_pods(job: RealJob) -> None:
@@ -134,7 +143,7 @@ def lets_nobody_in_without_a_certificate(job: RealJob, simulator: str) -> None:
     assert [line for line in job.kubectl("logs", job.learner()).splitlines() if not line.startswith("{")] == []
 
 
-def ends_as_it_says(job: RealJob, watch: Stopwatch) -> None:
+def ends_as_it_says(job: RealJob, watch: Stopwatch) -> str:
     status = job.get()["status"]
     assert status["phase"] == "Succeeded"
     assert status["attempt"] == 1
@@ -142,3 +151,12 @@ def ends_as_it_says(job: RealJob, watch: Stopwatch) -> None:
     row = job.kubectl.columns("tjob", "cartpole")
     assert row["STEPS"] not in ("", "0")
     watch.tell(f"kubectl get tjob: {row}")
+    (finished,) = (line for line in job.log(job.pods("learner")[0]["metadata"]["name"]) if line["event"] == "finished")
+    return str(finished["parameters"])
+
+
+def digest_of_the_same_file_here(run_directory: Path) -> str:
+    command = [sys.executable, "-m", "stepstream_operator.cli", "run", str(EXAMPLE), "--run-dir", str(run_directory)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=400)
+    log = (run_directory / "logs" / "cartpole-learner-0.log").read_text()
+    return str(re.findall(r"finished parameters=(\w+)", log)[-1])
