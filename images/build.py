@@ -2,9 +2,9 @@
 
     make images ARGS="--engine docker --base IMAGE --tag TAG simulator operator"
 
-With docker or podman, whose registries have a Python to build on; else with buildah, which needs root and no daemon, on
-a Debian base that debootstrap makes (--base debootstrap). Buildah's images lie in a store of their own, in the user's
-cache. What $SSL_CERT_FILE and $PIP_CONFIG_FILE name is handed to the build as secrets; $WHEELS is a folder of wheels,
+With docker (and BuildKit) or podman, whose registries have a Python to build on; else with buildah, which needs root
+and no daemon, on a Debian base that debootstrap makes (--base debootstrap). Buildah's images lie in a store of their
+own, in the user's cache. What $SSL_CERT_FILE and $PIP_CONFIG_FILE name is handed to the build as secrets; $WHEELS is a folder of wheels,
 $TORCH_INDEX an index to take torch from.
 """
 
@@ -89,11 +89,19 @@ class Engine:
         return int(self("image", "inspect", "--format", "{{.Size}}", image))
 
 
+def works(name: str) -> bool:
+    """A client is often there whose daemon, or whose BuildKit, is not."""
+    questions = {"docker": ("info", "buildx version"), "podman": ("info",), "buildah": ("--version",)}[name]
+    return shutil.which(name) is not None and all(
+        subprocess.run([name, *question.split()], capture_output=True).returncode == 0 for question in questions
+    )
+
+
 def engine(name: str) -> Engine:
-    """The engine of that name, else the first there is."""
-    found = name or next((each for each in ENGINES if shutil.which(each)), "")
+    """The engine of that name, else the first that works."""
+    found = name or next((each for each in ENGINES if works(each)), "")
     if not found:
-        raise SystemExit(f"none of {', '.join(ENGINES)} is here; Debian: apt-get install buildah debootstrap")
+        raise SystemExit(f"none of {', '.join(ENGINES)} works here; Debian: apt-get install buildah debootstrap")
     if found != "buildah":
         return Engine(name=found)
     options = ("--root", str(STORE), "--runroot", str(STORE_STATE), "--storage-driver", "overlay")

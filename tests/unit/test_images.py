@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from images.build import ROLES, SIMULATOR_BAR_MB, Engine, check_size
+from images.build import ROLES, SIMULATOR_BAR_MB, Engine, check_size, engine
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -79,3 +79,17 @@ def test_a_simulators_image_at_its_bar_and_a_learners_of_any_size_pass(monkeypat
     sizes = {"simulator": SIMULATOR_BAR_MB, "learner": 100 * SIMULATOR_BAR_MB}
     monkeypatch.setattr(Engine, "size_bytes", lambda self, image: sizes[image] * 1_000_000)
     check_size(Engine(name="docker"), {role: role for role in sizes})
+
+
+@pytest.mark.parametrize("fails_at", ["info", "buildx"])
+def test_a_docker_without_a_daemon_or_buildkit_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fails_at: str
+) -> None:
+    for name, script in (("docker", f'[ "$1" != {fails_at} ]'), ("podman", "exit 125"), ("buildah", "exit 0")):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert engine("").name == "buildah"
+    (tmp_path / "docker").write_text("#!/bin/sh\n")
+    assert engine("").name == "docker"
