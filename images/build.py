@@ -4,8 +4,8 @@
 
 With docker (and BuildKit) or podman, whose registries have a Python to build on; else with buildah, which needs root
 and no daemon, on a Debian base that debootstrap makes (--base debootstrap). Buildah's images lie in a store of their
-own, in the user's cache. What $SSL_CERT_FILE and $PIP_CONFIG_FILE name is handed to the build as secrets; $WHEELS is a folder of wheels,
-$TORCH_INDEX an index to take torch from.
+own, in the user's cache. The files that $SSL_CERT_FILE and $PIP_CONFIG_FILE name are handed to the build as secrets;
+$WHEELS is a folder of wheels, $TORCH_INDEX an index to take torch from.
 """
 
 from __future__ import annotations
