@@ -26,6 +26,9 @@ ROOT = Path(__file__).parents[1]
 ROLES = ("operator", "simulator", "learner")
 ENGINES = ("docker", "podman", "buildah")
 UNITS = ("B", "KB", "MB", "GB")
+FORGETFUL = ("unshare", "--mount", "--propagation", "private")
+"""Tools of buildah's stores leave them mounted, and stages that others mount something of; that ends with them."""
+
 PASSED_ON = ("TORCH_INDEX", "PIP_NO_INDEX")
 """Build arguments of the Dockerfile that are taken from the environment."""
 
@@ -62,15 +65,18 @@ class Engine:
 
     def __call__(self, *arguments: str) -> str:
         """What the command prints. Where it fails, all of that goes to our errors, and so do we."""
-        done = subprocess.run([self.name, *self.options, *arguments], capture_output=True, text=True)
+        done = self._run(*arguments)
         if done.returncode != 0:
             raise SystemExit(f"{done.stdout}{done.stderr}{self.name} {' '.join(arguments)}: exit {done.returncode}")
         return done.stdout
 
     def has(self, image: str) -> bool:
         inspect = ("inspect", "--type", "image") if self.name == "buildah" else ("image", "inspect")
-        command = [self.name, *self.options, *inspect, image]
-        return subprocess.run(command, capture_output=True).returncode == 0
+        return self._run(*inspect, image).returncode == 0
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [*(FORGETFUL if self.name == "buildah" else ()), self.name, *self.options, *arguments]
+        return subprocess.run(command, capture_output=True, text=True)
 
     def build(self, tag: str, context: Path, *arguments: str) -> None:
         own = {

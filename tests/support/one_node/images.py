@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from images.build import STORE_IN_NAMES, Engine, engine
+from images.build import FORGETFUL, STORE_IN_NAMES, Engine, engine
 from tests.support.one_node import namespaces, places
 from tests.support.one_node.node import PAUSE_IMAGE, ctr
 from tests.support.tools import binary
@@ -61,7 +61,15 @@ def load(images: Iterable[str]) -> None:
     for image in images:
         source, destination = f"containers-storage:{STORE_IN_NAMES}{image}", f"oci:{layout}:{image}"
         # Not compressed, a layer is known by its digest, and left out where the layout has it.
-        command = ["skopeo", "copy", "--quiet", "--dest-oci-accept-uncompressed-layers", source, destination]
+        command = [
+            *FORGETFUL,
+            "skopeo",
+            "copy",
+            "--quiet",
+            "--dest-oci-accept-uncompressed-layers",
+            source,
+            destination,
+        ]
         subprocess.run(command, check=True)
     wanted = set(_blobs(layout))
     for blob in layout.glob("blobs/sha256/*"):
