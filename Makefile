@@ -22,10 +22,10 @@ SUITABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup run test tools lint types verify protos bench docs clean
+.PHONY: help setup run test test-e2e tools images cluster-up cluster-down lint types verify protos bench docs clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(READY)  ## Make the virtual environment and install Stepstream into it
 
@@ -37,6 +37,18 @@ test: $(READY)  ## Run the tests, as many at a time as there are cores (ARGS="-n
 
 tools: $(READY)  ## Build the programs that the tests need (once; make test does so by itself)
 	@$(BIN)/python -m tests.support.tools build
+
+images: $(READY)  ## Build the images with docker, podman or buildah (ARGS="--engine docker simulator" for one)
+	@$(BIN)/python -m images.build $(ARGS)
+
+cluster-up: $(READY)  ## Start a one-node Kubernetes on this machine (Linux, root); prints its kubeconfig
+	@$(BIN)/python -m tests.support.one_node up
+
+cluster-down: $(READY)  ## End it (ARGS=--purge: and forget its images)
+	@$(BIN)/python -m tests.support.one_node down $(ARGS)
+
+test-e2e: $(READY)  ## Try everything on a real cluster: the one of KUBECONFIG, or one of our own
+	@$(BIN)/python -m pytest -n 0 tests/cluster $(ARGS)
 
 lint: $(READY)  ## Check style (ruff) and import contracts (import-linter)
 	@$(BIN)/ruff check

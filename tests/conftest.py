@@ -14,7 +14,7 @@ settings.load_profile("stepstream")
 
 pytest_plugins = ["tests.support.last_lines", "tests.support.cluster_fixtures"]
 
-LONGEST_FIRST = ("control_plane", "charts", "e2e", "data_plane", "unit")
+LONGEST_FIRST = ("cluster", "control_plane", "charts", "e2e", "data_plane", "unit")
 """Folders of tests: what is begun last decides how long a core has nothing to do."""
 ON_CONTROL_PLANES = {"control_plane", "charts"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,12 +56,19 @@ class Authority:
         path.chmod(0o600)
         return path
 
-    def server(self) -> None:
-        names: list[x509.GeneralName] = [x509.DNSName(name) for name in SERVER_NAMES]
-        names += [x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", SERVICE_ADDRESS)]
-        identity = self.sign("kube-apiserver", alternatives=names)
-        self.write("apiserver.crt", identity.certificate)
-        self.write("apiserver.key", identity.key)
+    def server(self, *addresses: str) -> None:
+        """The API server's, for 127.0.0.1, the Service `kubernetes` and `addresses`."""
+        self.serving("apiserver", "kube-apiserver", SERVER_NAMES, ("127.0.0.1", SERVICE_ADDRESS, *addresses))
+
+    def serving(self, file: str, user: str, names: Iterable[str], addresses: Iterable[str]) -> None:
+        """FILE.crt and FILE.key of a server."""
+        alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
+        alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
+        self.pair(file, self.sign(user, alternatives=alternatives))
+
+    def pair(self, file: str, identity: Identity) -> None:
+        self.write(f"{file}.crt", identity.certificate)
+        self.write(f"{file}.key", identity.key)
 
     def service_account_key(self) -> None:
         self.write("sa.key", _pem_key(rsa.generate_private_key(public_exponent=65537, key_size=2048)))

@@ -1,6 +1,6 @@
 """The control plane's programs for tests, built once from the Go module proxy and cached outside the tree.
 
-    python -m tests.support.tools build     builds what is missing (minutes when cold, nothing when warm)
+    python -m tests.support.tools build [--node]    builds what is missing (minutes when cold, nothing when warm)
     python -m tests.support.tools path kubectl
 
 A binary of that name in $KUBEBUILDER_ASSETS is taken as it is.
@@ -23,21 +23,26 @@ from tests.support.go_build import GoBuilder, GoModule
 from tests.support.go_toolchain import go_executable
 
 KUBERNETES_VERSION = "v1.36.3"
-KUBERNETES_COMMANDS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 
-MODULES = (
-    GoModule(
-        name="kubernetes",
+
+def _kubernetes(name: str, *commands: str) -> GoModule:
+    """Commands of Kubernetes, kept in a folder of their own."""
+    return GoModule(
+        name=name,
         module="k8s.io/kubernetes",
         version=KUBERNETES_VERSION,
-        commands={command: f"k8s.io/kubernetes/cmd/{command}" for command in KUBERNETES_COMMANDS},
+        commands={command: f"k8s.io/kubernetes/cmd/{command}" for command in commands},
         ldflags=(
             f"-X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}"
             f" -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36"
             f" -X k8s.io/client-go/pkg/version.gitVersion={KUBERNETES_VERSION}"
         ),
         staging=True,
-    ),
+    )
+
+
+MODULES = (
+    _kubernetes("kubernetes", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"),
     GoModule(
         name="etcd",
         module="go.etcd.io/etcd/server/v3",
@@ -72,6 +77,16 @@ MODULES = (
         folders=("example/prometheus-operator-crd",),
     ),
 )
+NODE_MODULES = (
+    _kubernetes("kubernetes-node", "kubelet", "kube-proxy"),
+    GoModule(
+        name="coredns",
+        module="github.com/coredns/coredns",
+        version="v1.15.0",
+        commands={"coredns": "github.com/coredns/coredns"},
+    ),
+)
+"""What a node that runs pods needs beside them: of `make test-e2e` alone."""
 CONTROL_PLANE = ("kubernetes", "etcd", "kwok")
 """Modules that a control plane is made of."""
 BUILD_SECONDS = "build-seconds"
@@ -88,7 +103,7 @@ def binary(name: str) -> Path:
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     if assets and os.access(Path(assets) / name, os.X_OK):
         return Path(assets) / name
-    module = next(module for module in MODULES if name in module.commands)
+    module = next(module for module in (*MODULES, *NODE_MODULES) if name in module.commands)
     return module_directory(module) / name
 
 
@@ -150,12 +165,13 @@ def _locked(path: Path) -> Iterator[None]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tests.support.tools", description="Programs the control-plane tests need.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("build", help="build what is missing")
+    building = commands.add_parser("build", help="build what is missing")
+    building.add_argument("--node", action="store_true", help="and the programs of a node that runs pods")
     commands.add_parser("clean", help="remove every built program")
     commands.add_parser("path", help="print a program's path").add_argument("name")
     arguments = parser.parse_args()
     if arguments.command == "build":
-        for module in MODULES:
+        for module in (*MODULES, *(NODE_MODULES if arguments.node else ())):
             print(module_directory(module))
     elif arguments.command == "clean":
         shutil.rmtree(cache_root(), ignore_errors=True)

@@ -1,0 +1,87 @@
+"""A job on a cluster whose pods run, seen as a user sees it: by kubectl alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.daemons import eventually
+from tests.support.kubectl import Kubectl
+
+Object = dict[str, Any]
+
+
+class NoAnswer(AssertionError):
+    """kubectl said something else than was asked for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RealJob:
+    kubectl: Kubectl
+    name: str
+
+    def apply(self, manifest: Object) -> None:
+        said = self.kubectl("apply", "-f", "-", given=manifest)
+        assert said == f"trainingjob.stepstream.dev/{self.name} created", said
+
+    def reaches(self, status: str, timeout_seconds: float, **cells: str) -> None:
+        wanted = {"STATUS": status, **cells}
+        self.kubectl.comes_to_show("tjob", self.name, cells=wanted, timeout_seconds=timeout_seconds)
+
+    def get(self) -> Object:
+        return self._json("get", "tjob", self.name, "-o", "json")
+
+    def pods(self, role: str) -> list[Object]:
+        """Of the job's attempt now and earlier ones, those that are going included."""
+        selector = f"stepstream.dev/job={self.name},stepstream.dev/role={role}"
+        return list(self._json("get", "pods", "-l", selector, "-o", "json")["items"])
+
+    def ready_pods(self, role: str) -> list[str]:
+        return [pod["metadata"]["name"] for pod in self.pods(role) if _is_ready(pod)]
+
+    def learner(self) -> str:
+        """The pod of rank 0 that is at work; waits for it."""
+        eventually(lambda: self.ready_pods("learner"), timeout_seconds=180, what="a learner is ready")
+        return self.ready_pods("learner")[0]
+
+    def log(self, pod: str, *arguments: str) -> list[Object]:
+        """Every line of a pod's log that is ours: gRPC's own are no JSON."""
+        return log_lines(self.kubectl("logs", pod, *arguments))
+
+    def metrics(self, pod: str) -> dict[str, float]:
+        """`name{label=value}` -> value, by the API server's proxy. Raises NoAnswer."""
+        path = f"/api/v1/namespaces/{self.kubectl.namespace}/pods/{pod}:9090/proxy/metrics"
+        text = self.kubectl("get", "--raw", path)
+        if not text.startswith("# HELP"):
+            raise NoAnswer(text)
+        families = text_string_to_metric_families(text + "\n")
+        return {_named(sample.name, sample.labels): sample.value for family in families for sample in family.samples}
+
+    def steps(self, pod: str) -> float:
+        """Since the job began."""
+        return self.metrics(pod)["stepstream_learner_job_steps"]
+
+    def _json(self, *arguments: str) -> Object:
+        text = self.kubectl(*arguments)
+        try:
+            found: Object = json.loads(text)
+        except ValueError:
+            raise NoAnswer(text) from None
+        return found
+
+
+def log_lines(text: str) -> list[Object]:
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def _named(name: str, labels: dict[str, str]) -> str:
+    return f"{name}{{{','.join(f'{key}={value}' for key, value in labels.items())}}}" if labels else name
+
+
+def _is_ready(pod: Object) -> bool:
+    conditions = pod["status"].get("conditions", ())
+    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    return ready and "deletionTimestamp" not in pod["metadata"]
