@@ -18,12 +18,12 @@ FROM scratch AS wheels
 # pip lives here, and is only ever mounted where something is installed.
 FROM ${BASE} AS pip
 RUN python3 -m venv /pip
-COPY images/install.sh /pip/
+COPY charts/images/install.sh /pip/
 
 
 # The base without what only builds and package managers need, in one layer that all three images share.
 FROM ${BASE} AS trimmed
-COPY images/trim.sh /trim.sh
+COPY charts/images/trim.sh /trim.sh
 RUN sh /trim.sh
 
 
@@ -41,7 +41,7 @@ RUN python3 -m venv --without-pip /opt/stepstream \
 
 # The packages that each role needs, without our own code.
 FROM pip AS requirements
-COPY pyproject.toml constraints.txt images/requirements.py /
+COPY pyproject.toml constraints.txt charts/images/requirements.py /
 RUN python3 /requirements.py /pyproject.toml /requirements && cp /constraints.txt /requirements
 
 

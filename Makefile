@@ -39,7 +39,7 @@ tools: $(READY)  ## Build the programs that the tests need (once; make test does
 	@$(BIN)/python -m tests.support.tools build
 
 images: $(READY)  ## Build the images with docker, podman or buildah (ARGS="--engine docker simulator" for one)
-	@$(BIN)/python -m images.build $(ARGS)
+	@$(BIN)/python -m charts.images.build $(ARGS)
 
 cluster-up: $(READY)  ## Start a one-node Kubernetes on this machine (Linux, root); prints its kubeconfig
 	@$(BIN)/python -m tests.support.one_node up

@@ -19,6 +19,7 @@ from stepstream_trainer.config import QLearningParameters, TrainerConfig, contra
 from stepstream_trainer.learner.checkpoint import CheckpointStore
 from stepstream_trainer.learner.families import replay_options
 from stepstream_trainer.learner.replay_files import ReplayFiles
+from stepstream_trainer.learner.reporting import STATUS_SECONDS
 from stepstream_trainer.replay import Replay
 from stepstream_trainer.replay.invariants import violations
 from stepstream_trainer.replay.ring import STEPPED
@@ -76,17 +77,22 @@ def test_no_step_in_a_replay_spans_a_lost_process(
         processes.reach(1000)
         for number in range(1, campaign.losses + 1):
             lose_one(processes, number)
+            pause(processes, 2 * STATUS_SECONDS)  # what /status says may be of before the loss
             processes.reach(1)
             enough = processes.status()["steps"] + 200
             processes.wait_until(lambda enough=enough: newest_step(store) >= enough, "a checkpoint since the loss")
             walk(config, frame_shape, store)
-            pause_ends = time.monotonic() + campaign.seconds
-            processes.wait_until(lambda end=pause_ends: time.monotonic() >= end, "a pause")
+            pause(processes, campaign.seconds)
         learner = processes.learner
         assert learner is not None
         learner.terminate()
         assert learner.wait(60) == contract.EXIT_RESUME, processes.log()
     assert violations(saved_replay(config, frame_shape, store)) == []
+
+
+def pause(processes: JobProcesses, seconds: float) -> None:
+    ends = time.monotonic() + seconds
+    processes.wait_until(lambda: time.monotonic() >= ends, "a pause")
 
 
 def lose_one(processes: JobProcesses, number: int) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from images.build import ROLES, ROOT, version
+from charts.images.build import ROLES, ROOT, version
 from tests.support.helm import CHART, Helm
 from tests.support.kubectl import Kubectl
 from tests.support.one_node import namespaces, places
@@ -44,7 +44,7 @@ def real_cluster(tell: Tell) -> Iterator[RealCluster]:
         return
     was_up = namespaces.holder() is not None
     watch = Stopwatch(tell)
-    _program("images.build", "--engine", "buildah")
+    _program("charts.images.build", "--engine", "buildah")
     watch.tell("images built")
     try:
         _program("tests.support.one_node", "up")

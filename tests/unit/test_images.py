@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from images.build import ROLES, SIMULATOR_BAR_MB, Engine, check_size, engine
+from charts.images.build import ROLES, SIMULATOR_BAR_MB, Engine, check_size, engine
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -24,7 +24,7 @@ optional-dependencies.learner = ["stepstream[simulator]", "torch>=2.9", "tensorb
 
 
 def requirements(pyproject: Path, directory: Path) -> dict[str, list[str]]:
-    command = [sys.executable, str(ROOT / "images" / "requirements.py"), str(pyproject), str(directory)]
+    command = [sys.executable, str(ROOT / "charts" / "images" / "requirements.py"), str(pyproject), str(directory)]
     subprocess.run(command, check=True)
     return {file.stem: file.read_text().split() for file in directory.iterdir()}
 

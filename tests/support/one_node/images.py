@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from images.build import FORGETFUL, STORE_IN_NAMES, Engine, engine
+from charts.images.build import FORGETFUL, STORE_IN_NAMES, Engine, engine
 from tests.support.one_node import namespaces, places
 from tests.support.one_node.node import PAUSE_IMAGE, ctr
 from tests.support.tools import binary

@@ -22,7 +22,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ROLES = ("operator", "simulator", "learner")
 ENGINES = ("docker", "podman", "buildah")
 UNITS = ("B", "KB", "MB", "GB")
