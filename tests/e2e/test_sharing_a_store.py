@@ -50,15 +50,9 @@ def test_two_learners_make_the_steps_that_were_asked_for(algorithm: dict[str, An
     assert 'by="shared memory"' in run.log("learner-1")
     [mine] = re.findall(r"learner_left rank=1 steps=(\d+)", run.log("learner-0"))
     assert 0 < int(mine) < steps, "both did a part of it"
-
-
-def test_the_training_intensity_is_exact_for_each_learner(tmp_path: Path) -> None:
-    job(tmp_path / "cart.yaml", DQN, steps=20_000)
-    with local_run(tmp_path, "cart.yaml") as run:
-        assert run.wait() == 0, run.output()
-    last = run.history()[-1]
-    # Of all steps but the first 320, each is learned from 4 times, in samples of 32; at most a stint is still to come.
-    assert last["updates"] == pytest.approx(4.0 * (last["steps"] - 320) / 32, abs=2 * ITERATION_STEPS * 4 / 32)
+    if algorithm is DQN:  # of all steps but the first 320, each is learned from 4 times, in samples of 32
+        due = 4.0 * (last["steps"] - 320) / 32
+        assert last["updates"] == pytest.approx(due, abs=2 * ITERATION_STEPS * 4 / 32), "a stint may be under way"
 
 
 def test_a_learner_that_is_killed_is_replaced_and_the_other_does_not_notice(tmp_path: Path) -> None:
