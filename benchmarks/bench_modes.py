@@ -1,6 +1,6 @@
 """Every algorithm in every mode, with one learner and two: steps/s, policy lag, score at equal steps, cores in use.
 
-    python -m benchmarks.bench_modes             all of it (about half an hour)
+    python -m benchmarks.bench_modes             all of it (about twenty minutes)
     python -m benchmarks.bench_modes --quick     CartPole, A2C and DQN; writes no record
 
 Each row is one `stepstream run`, processes and all, of as many steps as the table says; two simulators. The last table
@@ -37,7 +37,7 @@ PONG: dict[str, dict[str, Any]] = {
     "CategoricalDQN": REPLAY,
     "EpsilonRainbow": REPLAY,
 }
-GAMES = {"CartPole-v1": (CARTPOLE, 60_000), "ALE/Pong-v5": (PONG, 10_000)}
+GAMES = {"CartPole-v1": (CARTPOLE, 60_000), "ALE/Pong-v5": (PONG, 6_000)}
 """Parameters by algorithm, and steps."""
 STRAGGLER_STEPS = {False: 6_000, True: 2_000}
 PACE_MS = 2.0
