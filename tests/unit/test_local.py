@@ -39,7 +39,7 @@ from stepstream_operator.local.figures import (
     sparkline,
 )
 from stepstream_operator.local.opening import Start, check_open, immutable_changes
-from stepstream_operator.local.plan import Addresses, place, plan_processes
+from stepstream_operator.local.plan import THREADS, Addresses, place, plan_processes, share_of_cores
 from stepstream_operator.local.processes import ProcessSpec, start
 from stepstream_operator.local.run_directory import RunDirectory, RunDirectoryError
 from stepstream_operator.local.runner import how_to_train_on
@@ -449,3 +449,23 @@ class TestEnding:
         (tmp_path / "metrics.jsonl").write_text('{"steps": 20480, "episodeReturn": 90.012}\n{"steps": 2')
         words = last_words(status_with(ConditionType.Complete), RunDirectory(tmp_path, "run"), "", 86.0)
         assert next(words) == "run: complete after 1m 26s: 20,480 steps, mean return 90.01"
+
+
+def test_several_learners_on_one_machine_divide_its_cores_unless_somebody_has_said_otherwise() -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert share_of_cores(2, {}) == {THREADS: str(max(1, cores // 2))}
+    assert share_of_cores(10 * cores, {}) == {THREADS: "1"}
+    assert share_of_cores(1, {}) == share_of_cores(2, {THREADS: "7"}) == {}
+
+
+@pytest.mark.parametrize(("own", "threads"), [([], "1"), ([{"name": THREADS, "value": "5"}], "5")])
+def test_a_jobs_own_number_of_threads_is_its_learners(
+    own: list[dict[str, str]], threads: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(THREADS, raising=False)
+    template = {"spec": {"containers": [{"name": "learner", "env": own}]}}
+    learners = {"replicas": 64, "environments": 64, "template": template}
+    job = load_job(write_job(tmp_path / "cart.yaml", learners=learners, algorithm={"name": "A2C"}), ())
+    run = make_run(tmp_path, job)
+    plan = plan_processes(job, 1, place(run, Addresses(sockets="/s")), run)
+    assert {learner.environment[THREADS] for learner in plan.learners} == {threads}

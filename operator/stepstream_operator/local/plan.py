@@ -1,9 +1,11 @@
 """The processes of an attempt: the containers that the operator would run, placed on this machine."""
 
+import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from stepstream_operator.api import TrainingJob
 from stepstream_operator.children import (
@@ -20,6 +22,8 @@ from stepstream_operator.children import (
 from stepstream_operator.local.processes import ProcessSpec
 from stepstream_operator.local.run_directory import RunDirectory
 from stepstream_trainer.config import contract
+
+THREADS: Final = "OMP_NUM_THREADS"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,9 +62,10 @@ def plan_processes(job: TrainingJob, attempt: int, placement: Placement, directo
     """Raises ConfigurationErrors for what needs a cluster. The job is not suspended."""
     children = desired_children(job, attempt, placement)
     learner, simulator = workload(children, LEARNER), workload(children, SIMULATOR)
+    count = learner["spec"]["completions"]
     learners = [
-        _at_rank(process(learner, pod_name=f"{job.name}-learner-{rank}", index=rank), rank)
-        for rank in range(learner["spec"]["completions"])
+        _at_rank(process(learner, pod_name=f"{job.name}-learner-{rank}", index=rank), rank, share_of_cores(count))
+        for rank in range(count)
     ]
     simulators = [
         process(simulator, pod_name=f"{job.name}-simulator-{index}") for index in range(simulator["spec"]["replicas"])
@@ -74,13 +79,26 @@ def plan_processes(job: TrainingJob, attempt: int, placement: Placement, directo
     )
 
 
-def _at_rank(learner: Process, rank: int) -> Process:
-    """With what Kubernetes' references cannot express: addresses that add, and files that only rank 0 has in common."""
+def share_of_cores(learners: int, environment: Mapping[str, str] = os.environ) -> Mapping[str, str]:
+    """Variables of one of several learners on this machine, whose threads would wait for one another's cores.
+
+    Nothing for a learner that is alone, or where somebody has said how many threads there are to be.
+    """
+    if learners == 1 or THREADS in environment:
+        return {}
+    return {THREADS: str(max(1, len(os.sched_getaffinity(0)) // learners))}
+
+
+def _at_rank(learner: Process, rank: int, variables: Mapping[str, str]) -> Process:
+    """With what Kubernetes' references cannot express: addresses that add, and files that only rank 0 has in common.
+
+    And with `variables`, unless the job says otherwise.
+    """
     own = learner.environment
     addresses = {name: contract.at_rank(own[name], rank) for name in (contract.LISTEN, contract.HTTP)}
     last_word = Path(own[contract.FINAL_STATUS])
     final_status = contract.rank_directory(last_word.parent, rank) / last_word.name
-    return replace(learner, environment={**own, **addresses, contract.FINAL_STATUS: str(final_status)})
+    return replace(learner, environment={**variables, **own, **addresses, contract.FINAL_STATUS: str(final_status)})
 
 
 def _free_port() -> int:
