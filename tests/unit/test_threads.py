@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from stepstream_trainer.algorithms.threads import limited_threads
+from stepstream_trainer.algorithms.observations import BlockImages, Categories, Images, ObservationSpec, Vectors
+from stepstream_trainer.algorithms.threads import learning_threads, limited_threads
 from stepstream_trainer.config import LearnerConfig
 from stepstream_trainer.learner.groups import acting_threads
 
@@ -42,3 +43,17 @@ def test_each_group_is_served_with_its_share_of_the_cores(
 ) -> None:
     learner = LearnerConfig(environments=environments, groups=groups)  # type: ignore[arg-type]
     assert acting_threads(learner, cores) == threads
+
+
+@pytest.mark.parametrize(
+    ("observation", "threads"),
+    [
+        (BlockImages(rows=21, columns=21, frames=4), 8),
+        (Images(height=10, width=10, channels=4), 8),
+        (Vectors(size=4), 1),
+        (Categories(count=16), 1),
+    ],
+)
+def test_only_networks_on_images_are_worth_several_threads(observation: ObservationSpec, threads: int) -> None:
+    assert learning_threads(observation, 8) == threads
+    assert learning_threads(observation, 1) == 1

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from stepstream_trainer.algorithms.precision import Precision, choose_precision, keep_freed_memory
+from stepstream_trainer.algorithms.threads import learning_threads
 from stepstream_trainer.config import Mode, TrainerConfig, contract
 from stepstream_trainer.cores import usable_cores
 from stepstream_trainer.http import Endpoints, HttpServer
@@ -179,10 +180,10 @@ class Learner:
 
     def _build(self, slots: Slots) -> tuple[LearnerLoop, Reporter]:
         config, settings = self._config, self._settings
-        torch.set_num_threads(usable_cores())
         precision = choose_precision(config.learner.precision)
         keep_freed_memory()
         seen = observing(config.environment, slots.spaces.shape, slots.spaces.dtype, slots.spaces.num_categories)
+        torch.set_num_threads(learning_threads(seen.network_input, usable_cores()))
         window = config.stop_when.episodes if config.stop_when else DEFAULT_WINDOW
         episodes = EpisodeTracker(config.learner.environments, window, tells=settings.rank > 0)
         reporter = self._reporter(episodes)
