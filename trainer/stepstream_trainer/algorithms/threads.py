@@ -13,8 +13,9 @@ from .observations import BlockImages, Images, ObservationSpec
 def learning_threads(observation: ObservationSpec, cores: int) -> int:
     """Of so many cores, those that a network for such observations is worth.
 
-    A tower of 64 units takes microseconds a layer. Threads would take longer to meet, and where somebody else has one of
-    the cores, all wait for that: Rainbow on CartPole made 310 steps/s on two threads beside a busy core, 1,690 on one.
+    A tower of 64 units takes microseconds a layer. Threads would take longer to meet, and where somebody else has one
+    of the cores, all wait for that: Rainbow on CartPole made 310 steps/s on two threads beside a busy core, and 1,690
+    on one.
     """
     return cores if isinstance(observation, BlockImages | Images) else 1
 
