@@ -8,7 +8,6 @@ that Async must win by. Simulators that wait stand for emulators on machines of 
 """
 
 import argparse
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from benchmarks.local_runs import Run, history, run
 from benchmarks.measuring import ROOT
+from benchmarks.paced_environment import paced
 from benchmarks.record import Cell, Record, Table, describe_machine
 from stepstream_trainer.learner.modes import MARGIN
 
@@ -25,7 +25,6 @@ ALONE_LINES = 4
 SLOW_LEARNER = {"name": "PPO", "parameters": {"horizon": 16, "minibatchSize": 64, "epochs": 40}}
 PPO = {"name": "PPO", "parameters": {"horizon": 64, "minibatchSize": 256}}
 A2C = {"name": "A2C"}
-PACED = {"entryPoint": "benchmarks.paced_environment:Paced", "deterministic": True}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,8 +42,7 @@ class Situation:
     def job(self, mode: str) -> dict[str, Any]:
         environment: dict[str, Any] = {"id": self.game}
         if self.milliseconds is not None:
-            kwargs = {"milliseconds": self.milliseconds, "straggler": self.straggler}
-            environment = {"id": "Paced-v0", "kwargs": kwargs, **PACED}
+            environment = paced(self.milliseconds, straggler=self.straggler)
         return {
             "environment": environment,
             "algorithm": dict(self.algorithm),
@@ -106,7 +104,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one situation; no record")
     arguments = parser.parse_args()
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     machine, rows = describe_machine(), []
     for name, situation in [*SITUATIONS.items()][: 1 if arguments.quick else None]:
         rows.append(measure(name, situation))

@@ -9,13 +9,13 @@ as long. It costs waiting and no computing.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from benchmarks.local_runs import Run, run
 from benchmarks.measuring import ROOT
+from benchmarks.paced_environment import paced
 from benchmarks.record import Cell, Record, Table, describe_machine
 
 ENVIRONMENTS = 16
@@ -76,9 +76,7 @@ def straggler_table() -> Table:
         rates = []
         for straggler, steps in STRAGGLER_STEPS.items():
             job = spec("Paced", "A2C", {}, learners, mode, steps)
-            entry_point = "benchmarks.paced_environment:Paced"
-            kwargs = {"milliseconds": PACE_MS, "straggler": straggler}
-            job["environment"] = {"id": "Paced-v0", "entryPoint": entry_point, "kwargs": kwargs, "deterministic": True}
+            job["environment"] = paced(PACE_MS, straggler=straggler)
             job["simulators"] = {"replicas": 4}
             rates.append(run(job).steps_per_second)
         rows.append((learners, mode, *rates, rates[1] / rates[0]))
@@ -93,7 +91,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="CartPole with A2C and DQN; no record")
     arguments = parser.parse_args()
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     machine = describe_machine()
     if arguments.quick:
         few = {name: CARTPOLE[name] for name in ("A2C", "DQN")}

@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from benchmarks.measuring import ROOT
 from benchmarks.run_stepstream import free_port
 from stepstream_operator.local.ending import EXIT_OK, EXIT_PAUSED
 from stepstream_trainer.learner.metric_catalogue import POLICY_LAG
@@ -67,7 +68,7 @@ def run(job: Mapping[str, Any], enough: Enough = lambda _: False) -> Run:
         command = [str(word) for word in (stepstream, "run", path, "--run-dir", directory, "--http-port", port)]
         began = time.monotonic()
         with Path(folder, "output").open("w+") as output:
-            runner = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder)
+            runner = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder, env=_environment())
             watchdog = threading.Timer(LIMIT_SECONDS, runner.terminate)
             watchdog.start()
             lags = _watch(runner, port, lambda: enough(directory))
@@ -96,6 +97,12 @@ def history(directory: Path) -> list[dict[str, Any]]:
     """Of a run: the lines of its metrics.jsonl."""
     path = directory / "metrics.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _environment() -> dict[str, str]:
+    """Simulators find environments of this folder."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _manifest(spec: Mapping[str, Any]) -> dict[str, Any]:

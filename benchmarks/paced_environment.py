@@ -16,6 +16,16 @@ STRAGGLER = "-simulator-0"
 TIMES_SLOWER = 10
 
 
+def paced(milliseconds: float, *, straggler: bool) -> dict[str, Any]:
+    """The environment of a job whose steps take so long."""
+    return {
+        "id": "Paced-v0",
+        "entryPoint": "benchmarks.paced_environment:Paced",
+        "kwargs": {"milliseconds": milliseconds, "straggler": straggler},
+        "deterministic": True,
+    }
+
+
 class Paced(gymnasium.Env[NDArray[np.float32], int]):
     """CartPole's shapes; nothing to learn."""
 

@@ -5,7 +5,7 @@ set -eu
 rm -rf /trim.sh /usr/share/python-wheels /usr/lib/python3*/ensurepip /usr/local/lib/python3*/ensurepip \
   /usr/local/lib/python3*/site-packages/* /usr/local/bin/pip* /usr/local/bin/idle* \
   /usr/share/doc /usr/share/man /usr/share/info /usr/share/locale /usr/share/lintian /usr/share/bash-completion \
-  /var/cache/* /var/lib/apt /var/log/* /etc/apt /usr/lib/apt /usr/bin/apt* /usr/sbin/adduser /root/.cache
+  /var/cache/* /var/lib/apt /var/log/* /etc/apt /usr/lib/apt /usr/bin/apt* /usr/sbin/adduser ~/.cache
 find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 echo 'nonroot:x:65532:65532:Stepstream:/tmp:/sbin/nologin' >> /etc/passwd
 echo 'nonroot:x:65532:' >> /etc/group

@@ -143,7 +143,7 @@ def test_a_later_life_of_a_rank_ends_the_stream_of_the_earlier_one() -> None:
     with learners() as group:
         earlier, later = group.link(1), group.link(1)
         wait_until(lambda: lost(earlier))
-        later.account(steps=1, updates=0)
+        assert later.account(steps=1, updates=0).steps == 1
 
 
 def test_who_attaches_before_the_store_stands_waits_for_it() -> None:

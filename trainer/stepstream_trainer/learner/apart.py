@@ -7,7 +7,7 @@ the others  push to it and count with it. They may come and go; each is told whe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from stepstream_trainer.learner.checkpoint import State
 from stepstream_trainer.learner.experience import Position
@@ -70,7 +70,7 @@ class Host(_Apart):
 
     rank = 0
 
-    def __init__(self, ledger: Ledger, pull: Callable[[], None], *, max_policy_lag: int) -> None:
+    def __init__(self, ledger: Ledger[Any], pull: Callable[[], None], *, max_policy_lag: int) -> None:
         """`pull` brings rank 0's own network up to date."""
         super().__init__(_OwnStore(ledger, pull), max_policy_lag=max_policy_lag)
         self._ledger = ledger
@@ -113,7 +113,7 @@ class Visitor(_Apart):
 class _OwnStore:
     """As rank 0 reaches it."""
 
-    def __init__(self, ledger: Ledger, pull: Callable[[], None]) -> None:
+    def __init__(self, ledger: Ledger[Any], pull: Callable[[], None]) -> None:
         self.account = ledger.account
         self.done = ledger.done
         self.pull = pull

@@ -20,10 +20,9 @@ from stepstream_trainer.learner.apart import Host, Visitor
 from stepstream_trainer.learner.board import ARRIVAL_SECONDS, Board
 from stepstream_trainer.learner.gathering import Pause
 from stepstream_trainer.learner.homing import Homing, homing
-from stepstream_trainer.learner.ledger import Ledger
 from stepstream_trainer.learner.ranks import InStep, OnlyLearner, Ranks
 from stepstream_trainer.learner.store_link import StoreLink
-from stepstream_trainer.learner.store_service import HostedStore
+from stepstream_trainer.learner.store_service import HostedStore, StoreLedger
 
 
 class Company(Protocol):
@@ -157,7 +156,7 @@ class Hosting:
     over = False
 
     def __init__(self, agreed: Apartness, metrics: StoreMetrics) -> None:
-        self._ledger = Ledger(metrics.share_the_store)
+        self._ledger = StoreLedger(metrics.share_the_store)
         self._agreed = agreed
         self.store = HostedStore(
             self._ledger, job=agreed.job, attempt=agreed.attempt, learners=agreed.learners, pushed=metrics.pushed

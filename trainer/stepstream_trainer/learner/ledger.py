@@ -5,9 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from stepstream_trainer.learner.homes import Need, Rank
 from stepstream_trainer.learner.ranks import News
+
+Life = TypeVar("Life")
+"""What a learner's presence is told by, such as its stream."""
 
 NOBODY_IN_NEED = Need(free_slots=0)
 
@@ -21,7 +25,7 @@ class Totals:
     done: bool
 
 
-class Ledger:
+class Ledger(Generic[Life]):
     """Any thread. It is the board of rank 0's homing, too."""
 
     def __init__(self, came_or_went: Callable[[int], None] = lambda _: None) -> None:
@@ -34,7 +38,7 @@ class Ledger:
         self._done = False
         self._news: list[News] = []
         self._needs: dict[Rank, Need] = {}
-        self._here: dict[Rank, object] = {}
+        self._here: dict[Rank, Life] = {}
         self._know: set[Rank] = set()
         """Who has heard that the job is done."""
 
@@ -66,13 +70,14 @@ class Ledger:
     def done(self) -> bool:
         return self._done
 
-    def arrived(self, rank: Rank, life: object) -> None:
-        """A learner is here, in a life of its own."""
+    def arrived(self, rank: Rank, life: Life) -> Life | None:
+        """A learner is here, in a life of its own. Gives the earlier one that is still here."""
         with self._lock:
-            self._here[rank] = life
+            earlier, self._here[rank] = self._here.get(rank), life
             self._came_or_went(1 + len(self._here))
+            return earlier
 
-    def left(self, rank: Rank, life: object) -> None:
+    def left(self, rank: Rank, life: Life) -> None:
         """It is not any more, unless a later life of it is: then nobody need be sent to it."""
         with self._lock:
             if self._here.get(rank) is life:

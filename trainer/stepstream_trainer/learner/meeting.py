@@ -233,7 +233,7 @@ def _prepare(store: Store, world_size: int) -> None:
 
 def _listener(host: str, port: int) -> socket.socket:
     """On the loopback interface alone where the others are told to come there."""
-    if _is_loopback(host):
+    if is_loopback(host):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family)
     if socket.has_dualstack_ipv6():
@@ -243,10 +243,10 @@ def _listener(host: str, port: int) -> socket.socket:
 
 def _own_name(host: str) -> str:
     """How rank 0 calls itself: its host name may not be known yet."""
-    return host if _is_loopback(host) else "localhost"
+    return host if is_loopback(host) else "localhost"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepstream_protos import PROTOCOL_VERSION
+from stepstream_protos.v1 import store_pb2
 from stepstream_protos.v1 import stream_pb2 as pb
 from stepstream_trainer.channel import MAX_MESSAGE_BYTES
 from stepstream_trainer.config import TrainerConfig
-from stepstream_trainer.learner.homes import Place
+from stepstream_trainer.learner.homes import Need, Place, Rank
 from stepstream_trainer.learner.leasing import Turn
 from stepstream_trainer.learner.slots import LaneStart
 from stepstream_trainer.rows import TRUNCATED, Rows, Spaces, refused_choices, refused_observation
@@ -113,6 +114,15 @@ def actions_message(turn: Turn, sequence: int) -> pb.LearnerMessage:
 
 def redirect_message(place: Place) -> pb.LearnerMessage:
     return pb.LearnerMessage(redirect=pb.Redirect(rank=place.rank, guest=place.guest))
+
+
+def need_message(rank: Rank, need: Need) -> store_pb2.Need:
+    """What the learner of that rank needs, for the others of a job in mode Async."""
+    return store_pb2.Need(rank=rank, free_slots=need.free_slots, simulators=sorted(need.simulators))
+
+
+def read_need(message: store_pb2.Need) -> Need:
+    return Need(free_slots=message.free_slots, simulators=frozenset(message.simulators))
 
 
 def max_lease_slots(spaces: Spaces) -> int:

@@ -27,6 +27,7 @@ from stepstream_trainer.learner import mailbox
 from stepstream_trainer.learner.homes import Need, Rank
 from stepstream_trainer.learner.ledger import Totals
 from stepstream_trainer.learner.meeting import BoardError, Pause, RankLostError, RanksMissingError
+from stepstream_trainer.learner.messages import need_message, read_need
 from stepstream_trainer.learner.ranks import News
 from stepstream_trainer.logs import get_log
 from stepstream_trainer.tls import channel_credentials, channel_options
@@ -35,7 +36,6 @@ _log = get_log("store")
 
 TELL_SECONDS: Final = 1.0
 DIAL_AGAIN_SECONDS: Final = 0.5
-_POLL_SECONDS: Final = 0.1
 
 _REFUSALS: Final = {
     grpc.StatusCode.FAILED_PRECONDITION,
@@ -198,16 +198,13 @@ class StoreLink:
 
     def _tell_for_ever(self) -> None:
         while not self._closing.wait(TELL_SECONDS):
-            need = pb.Need(rank=self._rank, free_slots=self._need.free_slots, simulators=sorted(self._need.simulators))
+            need = need_message(self._rank, self._need)
             try:
                 told = self._ask(pb.StoreRequest(tell=pb.Tell(need=need))).told
             except BoardError:
                 return
             self._done = self._done or told.done
-            self._needs = {
-                each.rank: Need(free_slots=each.free_slots, simulators=frozenset(each.simulators))
-                for each in told.needs
-            }
+            self._needs = {each.rank: read_need(each) for each in told.needs}
 
 
 def _episodes(news: News) -> Sequence[pb.Episode]:

@@ -25,15 +25,18 @@ from stepstream_trainer.algorithms.flat import FlatParameters
 from stepstream_trainer.channel import SERVER_OPTIONS
 from stepstream_trainer.config import contract
 from stepstream_trainer.learner import mailbox
-from stepstream_trainer.learner.homes import Need
 from stepstream_trainer.learner.ledger import Ledger
 from stepstream_trainer.learner.listening import listen
-from stepstream_trainer.learner.messages import RefusedError
+from stepstream_trainer.learner.meeting import is_loopback
+from stepstream_trainer.learner.messages import RefusedError, need_message, read_need
 from stepstream_trainer.learner.parameter_store import ParameterStore
 from stepstream_trainer.learner.ranks import News
 from stepstream_trainer.logs import get_log
 
 _log = get_log("store")
+
+StoreLedger = Ledger[grpc.ServicerContext]
+"""Learners are here as long as their streams."""
 
 FAREWELL_SECONDS: Final = 60.0
 """What the other learners get to hear that the job is done: they ask at each iteration, and once a second."""
@@ -47,7 +50,7 @@ class HostedStore:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: StoreLedger,
         *,
         job: str,
         attempt: int,
@@ -67,7 +70,7 @@ class HostedStore:
     def listen(self, address: str, tls_directory: Path | None) -> None:
         """At "host:port"; of the host only whether it is this machine's loopback. Raises CannotListenError, OSError."""
         host, _, port = address.rpartition(":")
-        own = address if host.startswith("127.") else f"[::]:{port}"
+        own = address if is_loopback(host.strip("[]")) else f"[::]:{port}"
         server = grpc.server(ThreadPoolExecutor(2 * self._service.learners, "store"), options=SERVER_OPTIONS)
         store_pb2_grpc.add_ParameterStoreServicer_to_server(self._service, server)  # type: ignore[no-untyped-call]
         listen(server, own, tls_directory)
@@ -128,14 +131,12 @@ class HostedStore:
 class _Service(store_pb2_grpc.ParameterStoreServicer):
     """gRPC's entry; threads of streams."""
 
-    def __init__(self, hosted: HostedStore, ledger: Ledger, *, job: str, attempt: int, learners: int) -> None:
+    def __init__(self, hosted: HostedStore, ledger: StoreLedger, *, job: str, attempt: int, learners: int) -> None:
         self._hosted = hosted
         self._ledger = ledger
         self._job = job
         self._attempt = attempt
         self.learners = learners
-        self._lock = threading.Lock()
-        self._calls: dict[int, grpc.ServicerContext] = {}
 
     def Serve(self, request_iterator: Iterator[pb.StoreRequest], context: grpc.ServicerContext) -> Iterator[Any]:
         try:
@@ -150,8 +151,9 @@ class _Service(store_pb2_grpc.ParameterStoreServicer):
         if first is None:
             return
         rank = self._read_join(first)
-        self._replace(rank, context)
-        self._ledger.arrived(rank, context)
+        earlier = self._ledger.arrived(rank, context)
+        if earlier is not None:
+            earlier.cancel()
         _log.info("learner_joined", rank=rank)
         visit = _Visit(rank, self._hosted, self._ledger)
         try:
@@ -175,18 +177,11 @@ class _Service(store_pb2_grpc.ParameterStoreServicer):
             raise _mismatch(f"learners of ranks 1 to {self.learners - 1} share the store, not one of {join.rank}")
         return int(join.rank)
 
-    def _replace(self, rank: int, context: grpc.ServicerContext) -> None:
-        """End the stream of that rank's earlier life."""
-        with self._lock:
-            before, self._calls[rank] = self._calls.get(rank), context
-        if before is not None:
-            before.cancel()
-
 
 class _Visit:
     """One learner's stream, once it has joined."""
 
-    def __init__(self, rank: int, hosted: HostedStore, ledger: Ledger) -> None:
+    def __init__(self, rank: int, hosted: HostedStore, ledger: StoreLedger) -> None:
         self.steps = self.updates = 0
         """What it has told of."""
         self._rank = rank
@@ -261,12 +256,8 @@ class _Visit:
         return pb.StoreReply(totals=pb.Totals(steps=totals.steps, updates=totals.updates, done=totals.done))
 
     def _told(self, need: pb.Need) -> pb.StoreReply:
-        own = Need(free_slots=need.free_slots, simulators=frozenset(need.simulators))
-        self._ledger.others_need(self._rank, own)
-        needs = [
-            pb.Need(rank=rank, free_slots=each.free_slots, simulators=sorted(each.simulators))
-            for rank, each in self._ledger.needs().items()
-        ]
+        self._ledger.others_need(self._rank, read_need(need))
+        needs = [need_message(rank, each) for rank, each in self._ledger.needs().items()]
         done = self._ledger.done()
         if done:
             self._ledger.knows(self._rank)
