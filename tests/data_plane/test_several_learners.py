@@ -139,6 +139,7 @@ def redirects(rank: int, *, guest: bool = False) -> Script:
 
 
 def accepts_and_goes(inbox: Inbox) -> Iterator[pb.LearnerMessage]:
+    inbox.wait_for(1)
     yield HEARTBEAT
 
 
