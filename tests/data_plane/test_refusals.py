@@ -54,12 +54,17 @@ REFUSED: dict[str, tuple[Callable[[], list[pb.SimulatorMessage]], grpc.StatusCod
     "no number": (
         lambda: [hello(observation=pb.ArraySpec(shape=[4], dtype="object"))],
         grpc.StatusCode.INVALID_ARGUMENT,
-        "must be numbers, of rank 0 to 4",
+        "observation.dtype: 'object'; it must be one of bool, int8",
     ),
-    "no such dtype": (
-        lambda: [hello(observation=pb.ArraySpec(shape=[4], dtype="float99"))],
+    "a dtype that NumPy would puzzle over": (
+        lambda: [hello(observation=pb.ArraySpec(shape=[4], dtype='3"nt8'))],
         grpc.StatusCode.INVALID_ARGUMENT,
-        "observation.dtype",
+        "observation.dtype: '3\"nt8'",
+    ),
+    "too many dimensions": (
+        lambda: [hello(observation=pb.ArraySpec(shape=[1] * 5, dtype="uint8"))],
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "must be numbers, of rank 0 to 4",
     ),
     "an enormous observation": (
         lambda: [hello(observation=pb.ArraySpec(shape=[2**31, 2**31], dtype="uint8"))],

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from stepstream_trainer.learner.leases import Grant, LeaseTable, StaleIncarnationError
+from stepstream_trainer.learner.leases import MAX_REMEMBERED, Grant, LeaseTable, StaleIncarnationError
 
 PATIENCE = 3.0
 
@@ -118,6 +118,17 @@ def test_a_simulator_that_started_earlier_is_refused() -> None:
     table.offer(0, "a", 2, 0.0)
     with pytest.raises(StaleIncarnationError, match="started later"):
         table.offer(1, "a", 1, 0.0)
+
+
+def test_of_all_the_simulators_there_ever_were_the_latest_are_remembered() -> None:
+    table = table_of()
+    for stream in range(MAX_REMEMBERED + 100):
+        table.offer(stream, f"pod-{stream}", 2, 0.0)
+        table.ended(stream, 0.0)
+    assert len(table._newest) == MAX_REMEMBERED
+    with pytest.raises(StaleIncarnationError):
+        table.offer(-1, "pod-100", 1, 0.0)
+    table.offer(-1, "pod-0", 1, 0.0)
 
 
 def test_a_restarted_simulator_ends_the_streams_of_its_earlier_life() -> None:

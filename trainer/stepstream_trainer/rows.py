@@ -24,6 +24,14 @@ VACANT: Final = 16
 """The lane serves no slot; its row means nothing."""
 ENDED: Final = TERMINATED | TRUNCATED
 
+DTYPES: Final = {
+    name: np.dtype(name)
+    for name in (
+        *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+        *("float16", "float32", "float64"),
+    )
+}
+"""What observations may be made of, by the names that travel; little endian, as every machine we know of has them."""
 MAX_RANK: Final = 4
 MAX_OBSERVATION_BYTES: Final = MAX_MESSAGE_BYTES // 4
 
@@ -52,7 +60,7 @@ class Spaces:
 def refused_observation(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> str | None:
     """What is wrong with such observations; nothing if they can be sent."""
     size = math.prod(shape) * dtype.itemsize
-    if dtype.kind in "biuf" and len(shape) <= MAX_RANK and 0 < size <= MAX_OBSERVATION_BYTES:
+    if DTYPES.get(dtype.name) == dtype and len(shape) <= MAX_RANK and 0 < size <= MAX_OBSERVATION_BYTES:
         return None
     return (
         f"observations of {dtype} {list(shape)}; they must be numbers, of rank 0 to {MAX_RANK}, "

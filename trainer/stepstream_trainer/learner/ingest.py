@@ -21,7 +21,6 @@ from typing import Final, Protocol, TypeVar
 import grpc
 
 from stepstream_protos.v1 import stream_pb2 as pb
-from stepstream_protos.v1 import stream_pb2_grpc
 from stepstream_trainer.channel import HEARTBEAT_SECONDS, SERVER_OPTIONS
 from stepstream_trainer.config import TrainerConfig
 from stepstream_trainer.learner.homes import Need, expected_at
@@ -45,6 +44,7 @@ from stepstream_trainer.learner.messages import (
     lease_message,
     max_lease_slots,
     read_hello,
+    read_message,
     read_rows,
     redirect_message,
 )
@@ -58,6 +58,8 @@ MAX_STREAMS: Final = 1024
 
 LOOK_SECONDS: Final = 0.25
 """How often leases are looked at for what time alone brings about."""
+
+SERVICE: Final = pb.DESCRIPTOR.services_by_name["SimulatorStream"].full_name
 
 STOP_SECONDS: Final = 5.0
 """What streams get to end, once asked to: a simulator in the midst of a step is told when it is done."""
@@ -73,7 +75,7 @@ class IngestMetrics(LeaseMetrics, Protocol):
     def stream_refused(self, reason: str) -> None: ...
 
 
-class StreamServer(stream_pb2_grpc.SimulatorStreamServicer):
+class StreamServer:
     """Takes simulators' streams at `address` ("host:port" or "unix:/path"). Methods are the loop's thread's."""
 
     def __init__(
@@ -101,7 +103,9 @@ class StreamServer(stream_pb2_grpc.SimulatorStreamServicer):
         self._server = grpc.server(
             ThreadPoolExecutor(MAX_STREAMS, "stream"), options=SERVER_OPTIONS, maximum_concurrent_rpcs=MAX_STREAMS
         )
-        stream_pb2_grpc.add_SimulatorStreamServicer_to_server(self, self._server)  # type: ignore[no-untyped-call]
+        # As the generated code does it, but for bytes that are no message: gRPC would end their stream unseen by us.
+        serve = grpc.stream_stream_rpc_method_handler(self.Serve, read_message, pb.LearnerMessage.SerializeToString)
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Serve": serve}),))
         listen(self._server, address, tls_directory)
 
     def start(self, homing: Homing | None = None) -> None:

@@ -15,9 +15,13 @@ one lease. A simulator's share of a group is the group's slots divided by the si
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 Stream = int
 Slot = int
+
+MAX_REMEMBERED: Final = 4096
+"""Simulators whose latest start is known, more than there can be at once."""
 
 
 class StaleIncarnationError(Exception):
@@ -76,6 +80,7 @@ class LeaseTable:
         self._offers: dict[Stream, _Offer] = {}
         self._leases: dict[Stream, _Lease] = {}
         self._newest: dict[str, int] = {}
+        """Incarnations, in the order of their offers."""
         self._free_since = {slot: math.inf for group in groups for slot in group}
         """Free slots; patience with those that nobody has served yet begins with the first `grants`."""
         self._leaving: dict[Slot, Stream | None] = {}
@@ -90,7 +95,7 @@ class LeaseTable:
         """
         if incarnation < self._newest.get(simulator, 0):
             raise StaleIncarnationError(f"a process named {simulator} that started later is already known")
-        self._newest[simulator] = incarnation
+        self._remember(simulator, incarnation)
         outlived = [
             number
             for number, other in (*self._offers.items(), *self._leases.items())
@@ -165,6 +170,13 @@ class LeaseTable:
     def at_home(self) -> set[str]:
         """Simulators with an open stream that are no guests."""
         return {stream.simulator for stream in self._streams() if not stream.guest}
+
+    def _remember(self, simulator: str, incarnation: int) -> None:
+        """Pods that replace others have names of their own: of a long job's, the latest are enough."""
+        self._newest.pop(simulator, None)
+        self._newest[simulator] = incarnation
+        if len(self._newest) > MAX_REMEMBERED:
+            del self._newest[next(iter(self._newest))]
 
     def _grant_free(self, group: int, slots: range, now: float) -> list[Grant]:
         """Those who serve least come first."""

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 import grpc
 import numpy as np
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from stepstream_protos import PROTOCOL_VERSION
@@ -17,7 +18,7 @@ from stepstream_trainer.config import TrainerConfig
 from stepstream_trainer.learner.homes import Need, Place, Rank
 from stepstream_trainer.learner.leasing import Turn
 from stepstream_trainer.learner.slots import LaneStart
-from stepstream_trainer.rows import TRUNCATED, Rows, Spaces, refused_choices, refused_observation
+from stepstream_trainer.rows import DTYPES, TRUNCATED, Rows, Spaces, refused_choices, refused_observation
 
 MAX_NAME_LENGTH: Final = 253  # of a Kubernetes object, hence of a pod
 
@@ -26,6 +27,8 @@ ROOM_FOR_HEADER: Final = 1024
 
 HEARTBEAT: Final = pb.LearnerMessage(heartbeat=pb.Heartbeat())
 JOB_OVER: Final = pb.LearnerMessage(job_over=pb.JobOver())
+UNREADABLE: Final = pb.SimulatorMessage()
+"""Stands for bytes that are no message: it is neither a Hello nor the next Rows of any stream."""
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
@@ -47,6 +50,14 @@ class Sender:
     spaces: Spaces
     guest: bool
     """Whether it was sent here to help out."""
+
+
+def read_message(data: bytes) -> pb.SimulatorMessage:
+    """UNREADABLE where the bytes are no message, so that it is refused, and counted, as any other that breaks rules."""
+    try:
+        return pb.SimulatorMessage.FromString(data)
+    except DecodeError:
+        return UNREADABLE
 
 
 def read_hello(message: pb.SimulatorMessage, config: TrainerConfig) -> Sender:
@@ -133,10 +144,9 @@ def max_lease_slots(spaces: Spaces) -> int:
 def _read_spaces(hello: pb.Hello) -> Spaces:
     """Raises RefusedError for what no array can be."""
     shape = tuple(hello.observation.shape)
-    try:
-        dtype = np.dtype(hello.observation.dtype)
-    except TypeError as error:
-        raise _invalid(f"observation.dtype: {error}") from error
+    dtype = DTYPES.get(hello.observation.dtype)
+    if dtype is None:
+        raise _invalid(f"observation.dtype: {hello.observation.dtype[:20]!r}; it must be one of {', '.join(DTYPES)}")
     if refusal := refused_observation(shape, dtype):
         raise _invalid(refusal)
     if refusal := refused_choices(hello.num_actions, hello.num_categories):
