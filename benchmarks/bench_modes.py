@@ -1,7 +1,10 @@
 """Every algorithm in every mode, with one learner and two: steps/s, policy lag, score at equal steps, cores in use.
 
-    python -m benchmarks.bench_modes             all of it (about twenty minutes)
-    python -m benchmarks.bench_modes --quick     CartPole, A2C and DQN; writes no record
+    python -m benchmarks.bench_modes                 all of it (about half an hour), a record of it
+    python -m benchmarks.bench_modes --only pong     one table, a record of its own: cartpole, pong or straggler
+    python -m benchmarks.bench_modes --quick         CartPole, A2C and DQN; writes no record
+
+Rows are printed as they come.
 
 Each row is one `stepstream run`, processes and all, of as many steps as the table says; two simulators. The last table
 is of a straggler: four simulators whose environments wait for a given time in each step, and then one of them ten times
@@ -10,7 +13,7 @@ as long. It costs waiting and no computing.
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks.local_runs import Run, run
@@ -37,8 +40,7 @@ PONG: dict[str, dict[str, Any]] = {
     "CategoricalDQN": REPLAY,
     "EpsilonRainbow": REPLAY,
 }
-GAMES = {"CartPole-v1": (CARTPOLE, 60_000), "ALE/Pong-v5": (PONG, 6_000)}
-"""Parameters by algorithm, and steps."""
+STEPS = {"CartPole-v1": 40_000, "ALE/Pong-v5": 6_000}
 STRAGGLER_STEPS = {False: 6_000, True: 2_000}
 PACE_MS = 2.0
 
@@ -60,14 +62,18 @@ def row(algorithm: str, learners: int, mode: str, found: Run) -> tuple[Cell, ...
     return algorithm, learners, said, found.steps_per_second, *lags, found.episode_return, found.cores_used
 
 
-def table_of(game: str, algorithms: Mapping[str, Mapping[str, Any]], steps: int) -> Table:
-    def rows() -> Iterator[tuple[Cell, ...]]:
-        for algorithm, parameters in algorithms.items():
-            for learners, mode in MODES:
-                yield row(algorithm, learners, mode, run(spec(game, algorithm, parameters, learners, mode, steps)))
-                print(".", end="", file=sys.stderr, flush=True)
+def table_of(game: str, algorithms: Mapping[str, Mapping[str, Any]]) -> Table:
+    steps, rows = STEPS[game], []
+    for algorithm, parameters in algorithms.items():
+        for learners, mode in MODES:
+            found = run(spec(game, algorithm, parameters, learners, mode, steps))
+            rows.append(told(row(algorithm, learners, mode, found)))
+    return Table(title=f"{game}, {steps:,} steps", header=HEADER, rows=rows)
 
-    return Table(title=f"{game}, {steps:,} steps", header=HEADER, rows=list(rows()))
+
+def told(cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
+    print(*cells, sep=" | ", file=sys.stderr, flush=True)
+    return cells
 
 
 def straggler_table() -> Table:
@@ -79,7 +85,7 @@ def straggler_table() -> Table:
             job["environment"] = paced(PACE_MS, straggler=straggler)
             job["simulators"] = {"replicas": 4}
             rates.append(run(job).steps_per_second)
-        rows.append((learners, mode, *rates, rates[1] / rates[0]))
+        rows.append(told((learners, mode, *rates, rates[1] / rates[0])))
     return Table(
         title=f"One simulator of four ten times slower than {PACE_MS:g} ms a step (A2C)",
         header=("learners", "mode", "steps/s without it", "steps/s with it", "ratio"),
@@ -87,23 +93,29 @@ def straggler_table() -> Table:
     )
 
 
+TABLES: dict[str, Callable[[], Table]] = {
+    "cartpole": lambda: table_of("CartPole-v1", CARTPOLE),
+    "pong": lambda: table_of("ALE/Pong-v5", PONG),
+    "straggler": straggler_table,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="CartPole with A2C and DQN; no record")
+    parser.add_argument("--only", choices=TABLES, help="one table")
     arguments = parser.parse_args()
     machine = describe_machine()
     if arguments.quick:
-        few = {name: CARTPOLE[name] for name in ("A2C", "DQN")}
-        tables: tuple[Table, ...] = (table_of("CartPole-v1", few, 20_000),)
-    else:
-        games = (table_of(game, algorithms, steps) for game, (algorithms, steps) in GAMES.items())
-        tables = (*games, straggler_table())
+        print(table_of("CartPole-v1", {name: CARTPOLE[name] for name in ("A2C", "DQN")}).markdown())
+        return
+    wanted = [arguments.only] if arguments.only else [*TABLES]
     record = Record(
-        name="modes",
+        name="-".join(["modes", *filter(None, [arguments.only])]),
         title="Every algorithm in every mode",
         settings={"environments": ENVIRONMENTS, "simulators": 2},
         machine=machine,
-        tables=tables,
+        tables=tuple(TABLES[name]() for name in wanted),
         notes=(
             "Lag: updates between the policy that acted and the one that learned, of rank 0, by the buckets of the "
             "metric; not of algorithms with a replay.",
@@ -112,8 +124,7 @@ def main() -> None:
         ),
     )
     print(record.markdown())
-    if not arguments.quick:
-        print(f"written: {record.write().relative_to(ROOT)}")
+    print(f"written: {record.write().relative_to(ROOT)}")
 
 
 if __name__ == "__main__":
