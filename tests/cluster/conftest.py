@@ -9,7 +9,9 @@ import pytest
 from tests.support.helm import Helm
 from tests.support.kubectl import Kubectl
 from tests.support.last_lines import tell
+from tests.support.pong_job import SIMULATORS, pong
 from tests.support.real_cluster import RealCluster, real_cluster, released, user_of
+from tests.support.real_job import RealJob
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +30,19 @@ def release(cluster: RealCluster, tmp_path_factory: pytest.TempPathFactory) -> I
 def user(cluster: RealCluster, release: Helm) -> Iterator[Kubectl]:
     with user_of(cluster) as user:
         yield user
+
+
+@pytest.fixture(scope="module")
+def job(user: Kubectl) -> Iterator[RealJob]:
+    """One for all tests of a module: each leaves it training."""
+    job = RealJob(kubectl=user, name="pong")
+    job.apply(pong())
+    yield job
+    user("delete", "tjob", "pong", "--timeout=110s")
+
+
+@pytest.fixture
+def learner(job: RealJob) -> str:
+    """The learner's pod, with all of its slots served."""
+    job.reaches("Running", timeout_seconds=240, LEARNERS="1/1", SIMULATORS=f"{SIMULATORS}/{SIMULATORS}")
+    return job.learner()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -13,63 +10,21 @@ from tests.support.daemons import eventually
 from tests.support.helm import Helm
 from tests.support.kubectl import Kubectl
 from tests.support.last_lines import TellAtTheEnd
-from tests.support.real_job import NoAnswer, Object, RealJob, log_lines
-from tests.support.tools import binary
+from tests.support.pong_job import CHECKPOINT_SECONDS, SIMULATORS
+from tests.support.real_job import LastWords, NoAnswer, RealJob, resumed
 
-SIMULATORS = 2
-SLOTS = 16
-CHECKPOINT_SECONDS = 15
 SERVES_AGAIN_SECONDS = 5.0
 """From the container's start."""
 OPERATOR_AWAY_SECONDS = 120
-RESOURCES = {"requests": {"cpu": "100m", "memory": "256Mi"}}
 
 pytestmark = pytest.mark.timeout(1200)
-
-
-def pong() -> dict[str, Any]:
-    """A job that trains for as long as a test watches it, on a volume that outlives its pods."""
-    return {
-        "apiVersion": "stepstream.dev/v1alpha1",
-        "kind": "TrainingJob",
-        "metadata": {"name": "pong"},
-        "spec": {
-            "environment": {"id": "ALE/Pong-v5"},
-            "algorithm": {"name": "PPO", "parameters": {"horizon": 32, "minibatchSize": 128, "epochs": 1}},
-            "mode": "Sync",
-            "totalSteps": 100_000_000,
-            "learners": {"environments": SLOTS, "resources": RESOURCES},
-            "simulators": {"replicas": SIMULATORS, "resources": RESOURCES},
-            "checkpoint": {"intervalSeconds": CHECKPOINT_SECONDS, "volume": {"claimTemplate": {"size": "1Gi"}}},
-        },
-    }
-
-
-@pytest.fixture(scope="module")
-def job(user: Kubectl) -> Iterator[RealJob]:
-    """One for all tests of this module: each leaves it training."""
-    job = RealJob(kubectl=user, name="pong")
-    job.apply(pong())
-    yield job
-    user("delete", "tjob", "pong", "--timeout=110s")
-
-
-@pytest.fixture
-def learner(job: RealJob) -> str:
-    """The learner's pod, with all of its slots served."""
-    job.reaches("Running", timeout_seconds=240, LEARNERS="1/1", SIMULATORS=f"{SIMULATORS}/{SIMULATORS}")
-    return job.learner()
-
-
-def uid(job: RealJob, pod: str) -> str:
-    return str(next(each["metadata"]["uid"] for each in job.pods("learner") if each["metadata"]["name"] == pod))
 
 
 def test_a_simulator_that_is_deleted_again_and_again_is_replaced_and_serves_within_seconds(
     job: RealJob, learner: str, request: pytest.FixtureRequest, tell_at_the_end: TellAtTheEnd
 ) -> None:
     times = 50 if request.config.getoption("--thorough") else 10
-    of_learner, steps = uid(job, learner), job.steps(learner)
+    of_learner, steps = job.uid(learner), job.steps(learner)
     taken = [seconds_to_serve_again(job) for _ in range(times)]
     started, serving = zip(*taken, strict=True)
     tell_at_the_end(
@@ -78,7 +33,7 @@ def test_a_simulator_that_is_deleted_again_and_again_is_replaced_and_serves_with
         f" ({sum(serving) / times:.1f} s)"
     )
     assert max(serving) <= SERVES_AGAIN_SECONDS
-    assert uid(job, learner) == of_learner
+    assert job.uid(learner) == of_learner
     assert job.steps(learner) > steps
     assert job.get()["status"]["restarts"] == 0
 
@@ -112,38 +67,8 @@ def makes_steps(job: RealJob, simulator: str) -> bool:
         return False
 
 
-class LastWords:
-    """What a pod logs from now on, to its end."""
-
-    def __init__(self, job: RealJob, pod: str) -> None:
-        kubectl = job.kubectl
-        command = [str(binary("kubectl")), f"--kubeconfig={kubectl.kubeconfig}", "-n", kubectl.namespace]
-        self._process = subprocess.Popen([*command, "logs", "--follow", pod], stdout=subprocess.PIPE, text=True)
-
-    def __call__(self) -> list[Object]:
-        text, _ = self._process.communicate(timeout=180)
-        return log_lines(text)
-
-
-def events(lines: list[Object], event: str) -> list[Object]:
-    return [line for line in lines if line["event"] == event]
-
-
-def resumed(job: RealJob, than: str) -> Object:
-    """What the learner after `than` says of where it goes on. Simulators must have come before it does."""
-    found: list[Object] = []
-
-    def goes_on() -> bool:
-        pods = [pod["metadata"] for pod in job.pods("learner") if pod["metadata"]["uid"] != than]
-        found[:] = [line for pod in pods for line in events(job.log(pod["name"]), "resumed")]
-        return bool(found)
-
-    eventually(goes_on, timeout_seconds=240, what="another learner goes on", interval_seconds=0.2)
-    return found[0]
-
-
 def test_a_learner_that_is_deleted_loses_no_update(job: RealJob, learner: str, tell_at_the_end: TellAtTheEnd) -> None:
-    first, words = uid(job, learner), LastWords(job, learner)
+    first, words = job.uid(learner), LastWords(job, learner)
     begun, updates = time.monotonic(), job.metrics(learner)["stepstream_learner_updates_total"]
     job.kubectl("delete", "pod", learner, "--wait=false")
     goes_on = resumed(job, than=first)
@@ -164,7 +89,7 @@ def test_a_learner_that_is_deleted_by_force_loses_no_more_than_an_interval_betwe
 ) -> None:
     written = "stepstream_learner_checkpoint_last_success_timestamp_seconds"
     eventually(lambda: job.metrics(learner)[written] > 0, timeout_seconds=60, what="there is a checkpoint")
-    first, figures = uid(job, learner), job.metrics(learner)
+    first, figures = job.uid(learner), job.metrics(learner)
     begun = time.monotonic()
     job.kubectl("delete", "pod", learner, "--force", "--grace-period=0")
     goes_on = resumed(job, than=first)
@@ -182,7 +107,7 @@ def test_training_does_not_notice_that_the_operator_is_gone(
     job: RealJob, learner: str, release: Helm, tell_at_the_end: TellAtTheEnd
 ) -> None:
     operator = Kubectl(kubeconfig=job.kubectl.kubeconfig, namespace=release.namespace)
-    of_learner = uid(job, learner)
+    of_learner = job.uid(learner)
     operator("scale", "deployment/stepstream", "--replicas=0")
     eventually(lambda: "No resources found" in operator("get", "pods"), timeout_seconds=60, what="the operator is gone")
     gone, before = time.monotonic(), job.steps(learner)
@@ -204,5 +129,5 @@ def test_training_does_not_notice_that_the_operator_is_gone(
         lambda: job.get()["status"]["progress"]["steps"] >= reported, timeout_seconds=60, what="the status follows"
     )
     tell_at_the_end(f"the operator gone for {OPERATOR_AWAY_SECONDS} s: {made:.0f} steps were made meanwhile")
-    assert uid(job, learner) == of_learner
+    assert job.uid(learner) == of_learner
     assert job.get()["status"]["attempt"] == 1

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stepstream_trainer.config import contract, dump
-from tests.support.data_plane import CARTPOLE, PATIENCE_SECONDS, PONG, config_of, data_plane
+from tests.support.data_plane import CARTPOLE, PATIENCE_SECONDS, PONG, config_of, data_plane, wait_until
 
 HERE = "tests.support.environments"
 
@@ -92,6 +92,7 @@ def test_a_missing_environment_variable_is_named(missing: str, tmp_path: Path) -
 def test_a_simulator_leaves_with_0_when_the_job_is_over() -> None:
     with data_plane(config_of(CARTPOLE, simulators=2), "a", "b") as plane:
         plane.learner.play(5)
+        wait_until(lambda: plane.learner.server.service().simulators == 2, "both are there to be told")
         plane.learner.act(0)
         plane.learner.stop(job_over=True)
         for process in plane.simulators.processes.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.daemons import eventually
 from tests.support.kubectl import Kubectl
+from tests.support.tools import binary
 
 Object = dict[str, Any]
 
@@ -47,6 +49,18 @@ class RealJob:
         eventually(lambda: self.ready_pods("learner"), timeout_seconds=180, what="a learner is ready")
         return self.ready_pods("learner")[0]
 
+    def address(self, learner: str) -> str:
+        return str(self._learner(learner)["status"]["podIP"])
+
+    def container(self, simulator: str) -> str:
+        """The id of its container."""
+        found = next(pod for pod in self.pods("simulator") if pod["metadata"]["name"] == simulator)
+        return str(found["status"]["containerStatuses"][0]["containerID"]).rpartition("/")[2]
+
+    def uid(self, learner: str) -> str:
+        """Another pod may have its name."""
+        return str(self._learner(learner)["metadata"]["uid"])
+
     def log(self, pod: str, *arguments: str) -> list[Object]:
         """Every line of a pod's log that is ours: gRPC's own are no JSON."""
         return log_lines(self.kubectl("logs", pod, *arguments))
@@ -64,6 +78,9 @@ class RealJob:
         """Since the job began."""
         return self.metrics(pod)["stepstream_learner_job_steps"]
 
+    def _learner(self, pod: str) -> Object:
+        return next(each for each in self.pods("learner") if each["metadata"]["name"] == pod)
+
     def _json(self, *arguments: str) -> Object:
         text = self.kubectl(*arguments)
         try:
@@ -71,6 +88,36 @@ class RealJob:
         except ValueError:
             raise NoAnswer(text) from None
         return found
+
+
+class LastWords:
+    """What a pod logs from now on, to its end."""
+
+    def __init__(self, job: RealJob, pod: str) -> None:
+        kubectl = job.kubectl
+        command = [str(binary("kubectl")), f"--kubeconfig={kubectl.kubeconfig}", "-n", kubectl.namespace]
+        self._process = subprocess.Popen([*command, "logs", "--follow", pod], stdout=subprocess.PIPE, text=True)
+
+    def __call__(self) -> list[Object]:
+        text, _ = self._process.communicate(timeout=180)
+        return log_lines(text)
+
+
+def events(lines: list[Object], event: str) -> list[Object]:
+    return [line for line in lines if line["event"] == event]
+
+
+def resumed(job: RealJob, than: str) -> Object:
+    """What the learner after `than` says of where it goes on. Simulators must have come before it does."""
+    found: list[Object] = []
+
+    def goes_on() -> bool:
+        pods = [pod["metadata"] for pod in job.pods("learner") if pod["metadata"]["uid"] != than]
+        found[:] = [line for pod in pods for line in events(job.log(pod["name"]), "resumed")]
+        return bool(found)
+
+    eventually(goes_on, timeout_seconds=240, what="another learner goes on", interval_seconds=0.2)
+    return found[0]
 
 
 def log_lines(text: str) -> list[Object]:

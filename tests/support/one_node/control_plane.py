@@ -16,13 +16,18 @@ START_SECONDS = 120.0
 def start() -> None:
     shutil.rmtree(places.state("etcd"), ignore_errors=True)
     write_certificates()
-    for name, flags in (("etcd", _etcd()), ("kube-apiserver", _api_server())):
-        namespaces.start(name, str(binary(name)), *_written(flags))
+    _start("etcd", _etcd())
+    start_api_server()
+    _start("kube-controller-manager", _controllers())
+    _start("kube-scheduler", _scheduler())
+
+
+def start_api_server() -> None:
+    """Ready afterwards."""
+    _start("kube-apiserver", _api_server())
     eventually(
         lambda: answers("get", "--raw", "/readyz"), timeout_seconds=START_SECONDS, what="the API server is ready"
     )
-    for name, flags in (("kube-controller-manager", _controllers()), ("kube-scheduler", _scheduler())):
-        namespaces.start(name, str(binary(name)), *_written(flags))
 
 
 def answers(*arguments: str) -> bool:
@@ -56,8 +61,8 @@ def write_certificates() -> None:
         authority.kubeconfig(f"{file}.conf", places.SERVER, user, organisation)
 
 
-def _written(flags: dict[str, str]) -> list[str]:
-    return [f"--{flag}={value}" for flag, value in flags.items()]
+def _start(name: str, flags: dict[str, str]) -> None:
+    namespaces.start(name, str(binary(name)), *(f"--{flag}={value}" for flag, value in flags.items()))
 
 
 def _etcd() -> dict[str, str]:

@@ -63,6 +63,11 @@ def inside(*command: str) -> list[str]:
     return ["nsenter", "--target", str(pid), "--mount", "--net", "--pid", "--", *command]
 
 
+def inside_network(*command: str) -> list[str]:
+    """With the machine's own files."""
+    return ["nsenter", "--target", str(holder()), "--net", "--", *command]
+
+
 def run(*command: str) -> str:
     """What the command prints. Raises CalledProcessError."""
     return subprocess.run(inside(*command), stdout=subprocess.PIPE, text=True, check=True).stdout
@@ -73,9 +78,18 @@ def succeeds(*command: str) -> bool:
 
 
 def start(name: str, *command: str) -> None:
-    """A daemon of the node, which lives as long as that. Its output goes to its log."""
+    """A daemon of the node, which lives as long as that, or until `end`. Its output goes to its log."""
     with places.log(name).open("ab") as output:
-        _detached(inside(*command), output.fileno())
+        outer = _detached(inside(*command), output.fileno())
+    places.state(f"{name}.pid").write_text(str(outer.pid))
+
+
+def end(name: str) -> None:
+    """Ends a daemon without a word."""
+    outer = int(places.state(f"{name}.pid").read_text())
+    for pid in Path(f"/proc/{outer}/task/{outer}/children").read_text().split():
+        os.kill(int(pid), signal.SIGKILL)
+    eventually(lambda: not _runs(outer), timeout_seconds=30, what=f"{name} has ended")
 
 
 def _detached(command: list[str], output: int) -> subprocess.Popen[bytes]:
@@ -88,6 +102,14 @@ def _detached(command: list[str], output: int) -> subprocess.Popen[bytes]:
         stderr=output,
         start_new_session=True,
     )
+
+
+def _runs(pid: int) -> bool:
+    """A child that nobody has waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _is_init(pid: int) -> bool:
