@@ -47,6 +47,7 @@ ENDLESS: dict[str, Any] = {
     "seed": 5,
     "totalSteps": 10**9,
     "learner": {"environments": 8, "groups": 2},
+    "simulators": {"replicas": len(SIMULATORS)},
     "checkpoint": {"intervalSeconds": 1, "includeReplay": True, "retain": 8},
 }
 PARAMETERS = {"replayCapacitySteps": 4000, "learningStartsSteps": 500, "trainingIntensity": 1}
@@ -98,7 +99,10 @@ def pause(processes: JobProcesses, seconds: float) -> None:
 def lose_one(processes: JobProcesses, number: int) -> None:
     """SIGKILL, and a successor at once."""
     if number % LEARNER_EVERY:
-        processes.restart_simulator(SIMULATORS[number % len(SIMULATORS)])
+        simulator = SIMULATORS[number % len(SIMULATORS)]
+        slots = f"{simulator} serves slots that can be lost"
+        processes.wait_until(lambda: sum(processes.status(simulator).get("leases", ())) > 0, slots)
+        processes.restart_simulator(simulator)
         return
     assert processes.learner is not None
     processes.kill(processes.learner)

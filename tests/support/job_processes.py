@@ -126,12 +126,12 @@ class JobProcesses:
         """Wait until the learner has made `steps`, by its own /status."""
         self.wait_until(lambda: self.status().get("steps", 0) >= steps, f"{steps} steps")
 
-    def status(self) -> dict[str, Any]:
-        """The learner's /status; empty while it does not answer."""
+    def status(self, simulator: str | None = None) -> dict[str, Any]:
+        """The learner's /status, or a simulator's; empty while it does not answer."""
         connection = HTTPConnection("localhost", timeout=5)
         connection.sock = socket.socket(socket.AF_UNIX)
         try:
-            connection.sock.connect(f"{self._sockets}/http")
+            connection.sock.connect(f"{self._sockets}/{simulator or 'http'}")
             connection.request("GET", "/status")
             answer: dict[str, Any] = json.loads(connection.getresponse().read())
             return answer
