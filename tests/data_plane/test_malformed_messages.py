@@ -110,8 +110,8 @@ class Digest:
         self.slots: dict[int, int] = {}
 
     def take(self, played: list[list[SeenRow]]) -> None:
-        for slot, rows in enumerate(played):
-            self.slots[slot] = zlib.crc32(repr(rows).encode(), self.slots.get(slot, 0))
+        for slot, seen in enumerate(played):
+            self.slots[slot] = zlib.crc32(repr(seen).encode(), self.slots.get(slot, 0))
 
 
 def test_honest_simulators_rows_are_the_same_while_malformed_messages_come(
