@@ -61,11 +61,11 @@ def real_cluster(tell: Tell) -> Iterator[RealCluster]:
 
 
 @contextmanager
-def released(cluster: RealCluster, home: Path) -> Iterator[Helm]:
+def released(cluster: RealCluster, home: Path, **more: Any) -> Iterator[Helm]:
     """The chart, installed, its operator at work. Afterwards neither it nor its definition is left."""
     helm = Helm(home=home, kubeconfig=cluster.kubeconfig, namespace=RELEASE_NAMESPACE)
     admin = Kubectl(kubeconfig=cluster.kubeconfig, namespace=RELEASE_NAMESPACE)
-    values = cluster.values | {"crds": {"keep": False}}
+    values = cluster.values | {"crds": {"keep": False}} | more
     arguments = ("--create-namespace", "--wait", "--timeout", "120s")
     try:
         helm.run("install", "stepstream", str(CHART), *arguments, values=values)
