@@ -1,4 +1,4 @@
-"""Prometheus as a pod beside the chart, with the configuration that the chart renders for clusters without its operator.
+"""Prometheus as a pod beside the chart, configured as the chart says for clusters without Prometheus' operator.
 
 It has a namespace and a ServiceAccount of its own, which may list and watch pods and nothing else. On a cluster of our
 own it is the program that promtool was built with; elsewhere its publishers' image of the same version.
@@ -103,7 +103,7 @@ def _pod(cluster: RealCluster) -> Object:
         "imagePullPolicy": "Never" if cluster.is_ours else "IfNotPresent",
         "args": [
             "--config.file=/etc/prometheus/prometheus.yaml",
-            "--storage.tsdb.path=/prometheus",
+            "--storage.tsdb.path=/data",
             f"--web.listen-address=0.0.0.0:{PORT}",
         ],
         "ports": [{"containerPort": PORT}],
@@ -116,7 +116,7 @@ def _pod(cluster: RealCluster) -> Object:
         },
         "volumeMounts": [
             {"name": "configuration", "mountPath": "/etc/prometheus"},
-            {"name": "data", "mountPath": "/prometheus"},
+            {"name": "data", "mountPath": "/data"},
         ],
     }
     user = {"runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER}

@@ -43,7 +43,7 @@ class View:
         return max((self.end - self.start) / self.pixels, self.scrape_seconds)
 
     def filled(self, text: str, variables: Mapping[str, str]) -> str:
-        """With the variables in, and $__rate_interval by Grafana's rule: four scrapes see a rate, wherever they fall."""
+        """With the variables in, and $__rate_interval by Grafana's rule: four scrapes, so that a rate is seen."""
         own = {"__rate_interval": f"{max(self.step + self.scrape_seconds, 4 * self.scrape_seconds):.0f}s"}
         return _VARIABLE.sub(lambda match: (own | dict(variables))[match[1] or match[2]], text)
 
@@ -61,9 +61,7 @@ class View:
         """What the panel gets for one of its queries: series that have a number in the range."""
         expression = self.filled(target["expr"], variables)
         if target["instant"]:
-            found = [
-                (labels, [(self.end, value)]) for labels, value in self.prometheus.query(expression, at=self.end)
-            ]
+            found = [(labels, [(self.end, value)]) for labels, value in self.prometheus.query(expression, at=self.end)]
         else:
             found = self.prometheus.query_range(expression, start=self.start, end=self.end, step=self.step)
         drawn = ((labels, numbers(points)) for labels, points in found)
