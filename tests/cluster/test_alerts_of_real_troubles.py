@@ -194,7 +194,7 @@ def trained(user: Kubectl, manifest: Object) -> Iterator[RealJob]:
     job = RealJob(kubectl=user, name=manifest["metadata"]["name"])
     job.apply(manifest)
     try:
-        job.reaches("Running", timeout_seconds=240)
+        job.is_served(manifest)
         yield job
     finally:
         user("delete", "tjob", job.name, "--timeout=110s")
@@ -205,7 +205,6 @@ def steady(user: Kubectl, alerts: Alerts) -> Iterator[RealJob]:
     """A job without troubles but those that a test makes, and takes away again."""
     manifest = cartpole("steady", simulators={"replicas": SIMULATORS, "resources": RESOURCES})
     with trained(user, manifest) as job:
-        job.reaches("Running", timeout_seconds=60, SIMULATORS=f"{SIMULATORS}/{SIMULATORS}")
         yield job
 
 
@@ -252,11 +251,14 @@ def test_no_operator_and_no_simulators(
     alerts: Alerts, steady: RealJob, operator: Kubectl, told: Callable[..., None]
 ) -> None:
     of_job = ("StepstreamNoSteps", "StepstreamSlotsUnserved", "StepstreamLearnerStarved")
-    operator("scale", "deployment/stepstream", "--replicas=0")
-    eventually(lambda: "No resources found" in operator("get", "pods"), timeout_seconds=60, what="the operator is gone")
-    steady.kubectl("scale", "deployment", f"{steady.name}-simulator", "--replicas=0")
-    fired = max(alerts.fire(*of_job, training_job=steady.name), alerts.fire("StepstreamOperatorDown"))
-    operator("scale", "deployment/stepstream", "--replicas=1")  # it brings the simulators back
+    try:
+        operator("scale", "deployment/stepstream", "--replicas=0")
+        gone = "the operator is gone"
+        eventually(lambda: "No resources found" in operator("get", "pods"), timeout_seconds=60, what=gone)
+        steady.kubectl("scale", "deployment", f"{steady.name}-simulator", "--replicas=0")
+        fired = max(alerts.fire(*of_job, training_job=steady.name), alerts.fire("StepstreamOperatorDown"))
+    finally:
+        operator("scale", "deployment/stepstream", "--replicas=1")  # it brings the simulators back
     operator("rollout", "status", "deployment/stepstream", "--timeout=60s")
     stopped = max(alerts.stop("StepstreamOperatorDown"), alerts.stop(*of_job, training_job=steady.name))
     told(fired, stopped, "StepstreamOperatorDown", *of_job)
@@ -328,7 +330,8 @@ def test_an_environment_that_is_not_what_it_says(alerts: Alerts, user: Kubectl, 
         simulators={"replicas": 1, "resources": RESOURCES, "template": template},
     )
     with trained(user, moody) as job:
-        eventually(lambda: job_steps(job) > 1000, timeout_seconds=60, what="it has episodes under way")
+        seen = job_steps(job)
+        eventually(lambda: job_steps(job) > seen + 1000, timeout_seconds=60, what="it has episodes under way")
         user("delete", "pod", job.ready_pods("simulator")[0], "--wait=false")
         fired = alerts.fire(name, training_job=job.name)
         told(fired, alerts.stop(name, training_job=job.name), name)

@@ -63,15 +63,17 @@ def jobs(cluster: RealCluster, begun: float, prometheus: Prometheus, user: Kubec
         eventually(lambda: prometheus.query(f"{failed} > 0", at=time.time()), timeout_seconds=60, what="it failed")
     user("delete", "tjob", UNWRITABLE, "--timeout=60s")
     found = [RealJob(kubectl=user, name=job["metadata"]["name"]) for job in JOBS]
-    for job, manifest in zip(found, JOBS, strict=True):
-        job.apply(manifest)
-    for job in found:
-        job.reaches("Running", timeout_seconds=240)
-    address = learner_address(found[0].name, user.namespace)
-    said = user("exec", found[0].ready_pods("simulator")[0], "--", "python", "-c", REFUSED_STREAMS, address, "1")
-    assert said.split() == ["FAILED_PRECONDITION"]
-    yield found
-    user("delete", "tjob", "--all", "--timeout=110s")
+    try:
+        for job, manifest in zip(found, JOBS, strict=True):
+            job.apply(manifest)
+        for job, manifest in zip(found, JOBS, strict=True):
+            job.is_served(manifest)
+        address = learner_address(found[0].name, user.namespace)
+        said = user("exec", found[0].ready_pods("simulator")[0], "--", "python", "-c", REFUSED_STREAMS, address, "1")
+        assert said.split() == ["FAILED_PRECONDITION"]
+        yield found
+    finally:
+        user("delete", "tjob", "--all", "--timeout=110s")
 
 
 def test_prometheus_discovers_the_operator_and_every_pod_of_every_job(

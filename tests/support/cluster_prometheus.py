@@ -18,13 +18,13 @@ from tests.support.kubectl import Kubectl
 from tests.support.one_node import images
 from tests.support.prometheus import Prometheus
 from tests.support.real_cluster import RealCluster
-from tests.support.tools import PROMETHEUS_VERSION, binary
+from tests.support.tools import PROMETHEUS_RELEASE, PROMETHEUS_VERSION, binary
 
 NAMESPACE = "stepstream-monitoring"
 NAME = "prometheus"
 PORT = 9090
 OWN_IMAGE = f"localhost/stepstream/prometheus:{PROMETHEUS_VERSION}"
-ITS_PUBLISHERS = f"docker.io/prom/prometheus:v{PROMETHEUS_VERSION[3]}.{PROMETHEUS_VERSION[4:].lstrip('0')}"
+ITS_PUBLISHERS = f"docker.io/prom/prometheus:{PROMETHEUS_RELEASE}"
 READY_SECONDS = 180.0
 USER = 65532
 Object = dict[str, Any]

@@ -93,7 +93,7 @@ def draw(dashboard: Mapping[str, Any], view: View, variables: Mapping[str, str],
         frame.set_title(panel["title"], loc="left", size=9, weight="bold", x=0.02, y=1.0, pad=-13)
         axes = figure.add_axes(_box(panel, rows, (0.05, 0.05, 0.05, 0.4) if bare else MARGIN_INCHES), facecolor="none")
         drawn = [
-            (legend(target["legendFormat"], labels), points)
+            (legend(target["legendFormat"], labels) or "Value", points)
             for target in panel["targets"]
             for labels, points in view.asked(target, variables)
         ]

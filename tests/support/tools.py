@@ -23,8 +23,8 @@ from tests.support.go_build import GoBuilder, GoModule
 from tests.support.go_toolchain import go_executable
 
 KUBERNETES_VERSION = "v1.36.3"
-PROMETHEUS_VERSION = "v0.316.0"
-"""Of the Go module: Prometheus 3.16.0."""
+PROMETHEUS_RELEASE, PROMETHEUS_VERSION = "v3.16.0", "v0.316.0"
+"""And how the Go module of that release is called."""
 
 
 def _kubernetes(name: str, *commands: str) -> GoModule:
