@@ -173,7 +173,6 @@ class Variable:
             "label": self.label,
             "datasource": DATASOURCE,
             "query": {"query": self.values, "refId": self.name},
-            "definition": self.values,
             "refresh": 2,
             "sort": 1,
             "multi": False,

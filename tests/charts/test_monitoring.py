@@ -1,7 +1,6 @@
 """Dashboards, alerts and scrape configuration: that they ask for what there is, and explain themselves."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,11 @@ import yaml
 
 from stepstream_operator.children.containers import HTTP_PORT_NAME
 from stepstream_operator.children.names import JOB_LABEL, ROLE_LABEL
-from tests.support.helm import CHART, Helm, only
+from tests.support.dashboards import DASHBOARDS, expressions, panels
+from tests.support.helm import Helm, only
 from tests.support.promql import named_series, problems, series
 
 RUNBOOKS = Path(__file__).parents[2] / "docs" / "runbooks"
-DASHBOARDS = sorted((CHART / "files" / "dashboards").glob("*.json"))
 SAID_OTHERWISE = {
     "stepstream_learner_info",  # carries labels alone
     "stepstream_learner_steps_per_second",  # the rate of steps_total, for those without PromQL
@@ -22,15 +21,6 @@ SAID_OTHERWISE = {
     "stepstream_simulator_episodes_total",  # the learner's, by simulator
 }
 FOREIGN = "kube_pod_container_status_restarts_total"  # kube-state-metrics', behind a value of its own
-
-
-def panels(path: Path) -> list[dict[str, Any]]:
-    return [panel for panel in json.loads(path.read_text())["panels"] if panel["type"] != "row"]
-
-
-def expressions(path: Path) -> Iterator[str]:
-    for panel in panels(path):
-        yield from (target["expr"] for target in panel["targets"])
 
 
 def alerts(helm: Helm, **values: Any) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ there (docs/cluster.md). One of our own that is up already stays up.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -61,11 +62,11 @@ def real_cluster(tell: Tell) -> Iterator[RealCluster]:
 
 
 @contextmanager
-def released(cluster: RealCluster, home: Path) -> Iterator[Helm]:
+def released(cluster: RealCluster, home: Path, **more: Any) -> Iterator[Helm]:
     """The chart, installed, its operator at work. Afterwards neither it nor its definition is left."""
     helm = Helm(home=home, kubeconfig=cluster.kubeconfig, namespace=RELEASE_NAMESPACE)
     admin = Kubectl(kubeconfig=cluster.kubeconfig, namespace=RELEASE_NAMESPACE)
-    values = cluster.values | {"crds": {"keep": False}}
+    values = cluster.values | {"crds": {"keep": False}} | more
     arguments = ("--create-namespace", "--wait", "--timeout", "120s")
     try:
         helm.run("install", "stepstream", str(CHART), *arguments, values=values)
@@ -73,6 +74,21 @@ def released(cluster: RealCluster, home: Path) -> Iterator[Helm]:
     finally:
         helm.run("uninstall", "stepstream", "--ignore-not-found", "--wait", "--timeout", "60s")
         admin("delete", "namespace", helm.namespace, "--ignore-not-found", "--timeout=110s")
+
+
+@contextmanager
+def rights_withdrawn(cluster: RealCluster) -> Iterator[None]:
+    """The operator may do nothing but hold its Lease. Its watches stay open."""
+    admin = Kubectl(kubeconfig=cluster.kubeconfig, namespace=RELEASE_NAMESPACE)
+    binding = json.loads(admin("get", "clusterrolebinding", "stepstream", "-o", "json"))
+    for name in ("resourceVersion", "uid", "creationTimestamp"):
+        binding["metadata"].pop(name)
+    admin("delete", "clusterrolebinding", "stepstream")
+    try:
+        yield
+    finally:
+        said = admin("create", "-f", "-", given=binding)
+        assert said.endswith(" created"), said
 
 
 @contextmanager

@@ -33,6 +33,11 @@ class RealJob:
         wanted = {"STATUS": status, **cells}
         self.kubectl.comes_to_show("tjob", self.name, cells=wanted, timeout_seconds=timeout_seconds)
 
+    def is_served(self, manifest: Object, timeout_seconds: float = 240) -> None:
+        """Waits until it is at work with every simulator that the manifest asks for."""
+        wanted = manifest["spec"]["simulators"]["replicas"]
+        self.reaches("Running", timeout_seconds, SIMULATORS=f"{wanted}/{wanted}")
+
     def get(self) -> Object:
         return self._json("get", "tjob", self.name, "-o", "json")
 

@@ -23,6 +23,8 @@ from tests.support.go_build import GoBuilder, GoModule
 from tests.support.go_toolchain import go_executable
 
 KUBERNETES_VERSION = "v1.36.3"
+PROMETHEUS_RELEASE, PROMETHEUS_VERSION = "v3.16.0", "v0.316.0"
+"""And how the Go module of that release is called."""
 
 
 def _kubernetes(name: str, *commands: str) -> GoModule:
@@ -66,7 +68,7 @@ MODULES = (
     GoModule(
         name="prometheus",
         module="github.com/prometheus/prometheus",
-        version="v0.316.0",
+        version=PROMETHEUS_VERSION,
         commands={"promtool": "github.com/prometheus/prometheus/cmd/promtool"},
         tags="remove_all_sd",  # without the clients of two dozen clouds
     ),
@@ -85,8 +87,15 @@ NODE_MODULES = (
         version="v1.15.0",
         commands={"coredns": "github.com/coredns/coredns"},
     ),
+    GoModule(
+        name="prometheus-server",
+        module="github.com/prometheus/prometheus",
+        version=PROMETHEUS_VERSION,
+        commands={"prometheus": "github.com/prometheus/prometheus/cmd/prometheus"},
+        tags="remove_all_sd,enable_kubernetes_sd",  # without a web page, which the module lacks
+    ),
 )
-"""What a node that runs pods needs beside them: of `make test-e2e` alone."""
+"""What a node that runs pods needs beside them, and who watches them: of `make test-e2e` alone."""
 CONTROL_PLANE = ("kubernetes", "etcd", "kwok")
 """Modules that a control plane is made of."""
 BUILD_SECONDS = "build-seconds"

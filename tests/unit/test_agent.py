@@ -13,8 +13,11 @@ from PIL import Image
 
 from stepstream_trainer import evaluate, video
 from stepstream_trainer.agent import Game, Player, in_colour, load_agent, load_run, play
+from stepstream_trainer.config import EvaluationConfig
 from stepstream_trainer.learner.checkpoint import CheckpointError
+from stepstream_trainer.learner.evaluations import Evaluated, Evaluations
 from stepstream_trainer.simulator.environments import make_batch
+from tests.support.daemons import eventually
 from tests.support.run_directories import write_run
 
 CARTPOLE: dict[str, Any] = {"id": "CartPole-v1"}
@@ -67,6 +70,18 @@ def test_an_evaluation_says_how_a_value_based_agent_played(tmp_path: Path, capsy
     run = write_run(tmp_path / "run", CARTPOLE, algorithm={"name": "DQN", "parameters": {}})
     assert evaluate.main([str(run), "--episodes", "2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["policy"] == "Epsilon 0.05"
+
+
+def test_a_learner_evaluates_by_its_own_job_file_wherever_that_is(tmp_path: Path) -> None:
+    """On a cluster there is none in the run's directory."""
+    run = write_run(tmp_path / "run", CARTPOLE)
+    (job := tmp_path / "job.json").write_text((run / "config" / "job.json").read_text())
+    (run / "config" / "job.json").unlink()
+    found: list[Evaluated] = []
+    evaluations = Evaluations(run, job, EvaluationConfig(interval_steps=1000, episodes=1), found.append)
+    evaluations.begin(1000, run / "checkpoints" / "checkpoint-000000001000.pt")
+    eventually(evaluations.ended, timeout_seconds=120, what="the evaluation ended")
+    assert [each.step for each in found] == [1000]
 
 
 def test_sampled_games_are_not_the_greedy_ones(cartpole: Path) -> None:

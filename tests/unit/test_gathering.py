@@ -10,7 +10,7 @@ import pytest
 from stepstream_trainer.learner.episodes import EpisodeTracker
 from stepstream_trainer.learner.frames import NoStack
 from stepstream_trainer.learner.gathering import Gatherer, Interrupted, Outcome
-from stepstream_trainer.learner.metrics import LearnerMetrics
+from stepstream_trainer.learner.metrics import LearnerMetrics, LoopPhase
 from stepstream_trainer.learner.slots import Slots
 from stepstream_trainer.metrics import new_registry
 from tests.support.data_plane import CARTPOLE, config_of
@@ -34,12 +34,17 @@ AS_LEARNED = {
 }
 
 
-def gatherer_of(slots: Slots, environment: dict[str, Any], episodes: EpisodeTracker | None = None) -> Gatherer:
+def gatherer_of(
+    slots: Slots,
+    environment: dict[str, Any],
+    episodes: EpisodeTracker | None = None,
+    metrics: LearnerMetrics | None = None,
+) -> Gatherer:
     return Gatherer(
         config_of(environment, environments=slots.num_slots, groups=1),
         slots=slots,
         stack=NoStack(FRAME.shape),
-        metrics=LearnerMetrics(new_registry(), frame_skip=1),
+        metrics=metrics or LearnerMetrics(new_registry(), frame_skip=1),
         episodes=episodes or EpisodeTracker(slots.num_slots, window=10),
     )
 
@@ -123,3 +128,19 @@ def test_every_step_is_a_moment_to_stop(two_groups: Gatherer) -> None:
     with pytest.raises(Interrupted):
         two_groups.alternate(9, act=lambda t, _: acted.append(t), receive=lambda *_: None, pause=pause)
     assert acted == [0, 0, 1, 1]
+
+
+def test_a_wait_for_simulators_is_told_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    slots = PlayedSlots(num_slots=1, groups=1, script=lambda *_: Moment())
+    metrics = LearnerMetrics(new_registry(), frame_skip=1)
+    monkeypatch.setattr(slots, "wait_group", lambda *_, **__: False)
+    told: list[float] = []
+
+    def pause() -> None:
+        told.append(metrics.totals.phase_seconds[LoopPhase.WAIT])
+        if len(told) == 3:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        gatherer_of(slots, CARTPOLE, metrics=metrics).first_observations(np.zeros((1, *FRAME.shape)), pause)
+    assert 0 < told[0] < told[1] < told[2]

@@ -56,15 +56,19 @@ class Game:
     length: int
 
 
-def load_run(directory: Path, checkpoint: Path | None = None) -> Run:
-    """The newest whole checkpoint, or the one asked for. Raises NoAgentError or CheckpointError."""
+def load_run(directory: Path, checkpoint: Path | None = None, job: Path | None = None) -> Run:
+    """The newest whole checkpoint, or the one asked for. Raises NoAgentError or CheckpointError.
+
+    `job` is the job.json where it is not in the run directory: on a cluster it is a file of a ConfigMap.
+    """
     store = CheckpointStore(directory / "checkpoints", retain=1)
+    file = job or directory / "config" / "job.json"
     try:
-        config = load_trainer_config(directory / "config" / "job.json")
+        config = load_trainer_config(file)
     except OSError as error:
         raise NoAgentError(f"{directory}: is not a run directory: it has no config/job.json") from error
     except ConfigurationErrors as error:
-        raise NoAgentError(f"{directory}/config/job.json: cannot be read by this version: {error}") from error
+        raise NoAgentError(f"{file}: cannot be read by this version: {error}") from error
     newest = partial(store.load_latest, warn=_ignore, with_beside=False)  # the network is all that plays
     found = store.load(checkpoint.with_suffix(".json")) if checkpoint else newest()
     if found is None:

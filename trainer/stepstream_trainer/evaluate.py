@@ -120,12 +120,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--episodes", type=at_least_one, default=30, help="games to play (default 30)")
     parser.add_argument("--sample", action="store_true", help="explore as in training")
     parser.add_argument("--checkpoint", type=Path, help="a file of RUN/checkpoints (default: the newest)")
+    parser.add_argument("--job", type=Path, metavar="FILE", help="its job.json (default: RUN/config/job.json)")
     parser.add_argument("--max-steps", type=at_least_one, default=100_000, help="of a game (default 100000)")
     parser.add_argument("--video", type=gif_file, metavar="FILE.gif", help="also record the first of the games")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
     try:
-        run = load_run(options.run, options.checkpoint)
+        run = load_run(options.run, options.checkpoint, options.job)
         found = evaluate(
             run,
             episodes=options.episodes,

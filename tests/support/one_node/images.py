@@ -47,6 +47,14 @@ def make_own_images() -> None:
         _of_one_program(buildah, COREDNS_IMAGE, binary("coredns"))
 
 
+def put_program(image: str, name: str) -> None:
+    """An image of one of our programs and nothing else, made where there is none yet, onto the node."""
+    buildah = engine("buildah")
+    if not buildah.has(image):
+        _of_one_program(buildah, image, binary(name))
+    load([image])
+
+
 def _of_one_program(buildah: Engine, image: str, program: Path) -> None:
     with tempfile.TemporaryDirectory() as context:
         shutil.copy(program, context)

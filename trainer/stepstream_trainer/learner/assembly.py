@@ -202,7 +202,7 @@ class Learner:
                 closing=self._closing,
             )
         )
-        evaluations = Evaluations(settings.run_directory, config.evaluation, reporter.evaluated)
+        evaluations = Evaluations(settings.run_directory, settings.config_path, config.evaluation, reporter.evaluated)
         self._closing.callback(evaluations.close)
         parts = Parts(
             experience=learning.experience,

@@ -44,10 +44,13 @@ class _Playing:
 
 
 class Evaluations:
-    """Loop thread only. `told` hears of each evaluation that ended well."""
+    """Loop thread only. `told` hears of each evaluation that ended well. `job` is the learner's own job.json."""
 
-    def __init__(self, run_directory: Path, config: EvaluationConfig, told: Callable[[Evaluated], None]) -> None:
+    def __init__(
+        self, run_directory: Path, job: Path, config: EvaluationConfig, told: Callable[[Evaluated], None]
+    ) -> None:
         self._run_directory = run_directory
+        self._job = job
         self._directory = run_directory / EVALUATIONS_DIRECTORY
         self._config = config
         self._told = told
@@ -72,7 +75,7 @@ class Evaluations:
     def begin(self, step: int, checkpoint: Path) -> None:
         """Evaluate this checkpoint, which must stay on disk for the seconds until it is read."""
         command = [sys.executable, "-m", "stepstream_trainer.evaluate", str(self._run_directory), "--json"]
-        command += ["--checkpoint", str(checkpoint), "--episodes", str(self._config.episodes)]
+        command += ["--job", str(self._job), "--checkpoint", str(checkpoint), "--episodes", str(self._config.episodes)]
         if self._config.record_video:
             command += ["--video", str(self._directory / f"{step:012}.gif")]
         # One thread on the processor: the accelerator and the other cores are training's.

@@ -135,7 +135,11 @@ class Gatherer:
         self._metrics.served(steps=rows, rows=rows, inference_seconds=time.perf_counter() - started)
 
     def _wait(self, group: int, pause: Pause) -> None:
-        started = time.perf_counter()
-        while not self.slots.wait_group(group, timeout_seconds=1.0):
-            pause()
-        self._metrics.waited(time.perf_counter() - started)
+        """Told as it passes: whoever watches must see a wait that does not end."""
+        arrived = False
+        while not arrived:
+            started = time.perf_counter()
+            arrived = self.slots.wait_group(group, timeout_seconds=1.0)
+            self._metrics.waited(time.perf_counter() - started)
+            if not arrived:
+                pause()
