@@ -54,12 +54,12 @@ def jobs(cluster: RealCluster, begun: float, prometheus: Prometheus, user: Kubec
     """All of them at work, after a trouble or two that dashboards have panels for."""
     with rights_withdrawn(cluster):
         RealJob(kubectl=user, name=UNWRITABLE).apply(cartpole(UNWRITABLE))
-        comes_to_be(prometheus, "stepstream_operator_reconcile_errors_total > 0")
+        comes_to_be(prometheus, f"rate(stepstream_operator_reconcile_errors_total[{4 * SCRAPE_SECONDS}s])")
         operator = Kubectl(kubeconfig=cluster.kubeconfig, namespace=RELEASE_NAMESPACE)
         operator("delete", "pod", "--all")  # the next one may not list anything
         comes_to_be(prometheus, "stepstream_operator_relists_total > 0")
+        user("delete", "tjob", UNWRITABLE, "--timeout=60s")
     operator("rollout", "status", "deployment/stepstream", "--timeout=60s")
-    user("delete", "tjob", UNWRITABLE, "--timeout=60s")
     found = [RealJob(kubectl=user, name=job["metadata"]["name"]) for job in JOBS]
     try:
         for job, manifest in zip(found, JOBS, strict=True):
@@ -97,7 +97,10 @@ def test_prometheus_discovers_the_operator_and_every_pod_of_every_job(
         return {tuple(target.get(label, "") for label in labels) for target in up}
 
     assert len(wanted) == 1 + 2 + 1 + 1 + 1 + 2 + 2
-    eventually(lambda: scraped() == wanted, timeout_seconds=60, what=f"exactly {wanted} are scraped: {scraped()}")
+    try:
+        eventually(lambda: scraped() == wanted, timeout_seconds=60, what="these pods are scraped, and no others")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {scraped() ^ wanted} are not as they should be") from error
 
 
 def test_every_query_of_every_panel_draws_something(
@@ -138,7 +141,7 @@ def series_by_query(view: View, jobs: list[RealJob]) -> dict[Asked, int]:
 
 def choices(path: Path, view: View, jobs: list[RealJob]) -> list[dict[str, str]]:
     """What a person chooses on a dashboard, one after the other; the dashboard offers each of it."""
-    wanted = {
+    wanted: dict[str, list[dict[str, str]]] = {
         "job": [{"namespace": USER_NAMESPACE, "training_job": job.name} for job in jobs],
         "jobs": [{}],
         "operator": [{"namespace": RELEASE_NAMESPACE}],
