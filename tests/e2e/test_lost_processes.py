@@ -50,11 +50,12 @@ ENDLESS: dict[str, Any] = {
     "simulators": {"replicas": len(SIMULATORS)},
     "checkpoint": {"intervalSeconds": 1, "includeReplay": True, "retain": 8},
 }
-PARAMETERS = {"replayCapacitySteps": 4000, "learningStartsSteps": 500, "trainingIntensity": 1}
+# A gap must stay in the ring until it has been looked at: for seconds, of a thousand steps and more.
+PARAMETERS = {"replayCapacitySteps": 8000, "learningStartsSteps": 500, "trainingIntensity": 1}
 CARTPOLE = ENDLESS | {
     "job": "cartpole",
     "environment": {"id": "CartPole-v1", "deterministic": False},
-    "algorithm": {"name": "EpsilonRainbow", "parameters": PARAMETERS},
+    "algorithm": {"name": "EpsilonRainbow", "parameters": PARAMETERS | {"replayCapacitySteps": 40_000}},
 }
 PONG = ENDLESS | {
     "job": "pong",
