@@ -162,30 +162,6 @@ def test_a_drained_node_lets_the_learner_write_its_checkpoint(
     assert goes_on["steps"] == left
 
 
-def test_of_two_learners_one_is_drained_at_a_time(user: Kubectl, cluster: RealCluster) -> None:
-    pair = RealJob(kubectl=user, name="pair")
-    pair.apply(two_learners())
-    try:
-        pair.reaches("Running", timeout_seconds=240, LEARNERS="2/2")
-        mine = f"--pod-selector=stepstream.dev/job={pair.name},stepstream.dev/role=learner"
-        said = user("drain", places.NODE, "--ignore-daemonsets", "--delete-emptydir-data", mine, "--timeout=20s")
-        assert "violate the pod's disruption budget" in said
-        assert len(pair.ready_pods("learner")) == 1
-        user("uncordon", places.NODE)
-        pair.reaches("Running", timeout_seconds=240, LEARNERS="2/2")
-    finally:
-        user("uncordon", places.NODE)
-        user("delete", "tjob", pair.name, "--timeout=110s")
-
-
-def two_learners() -> dict[str, Any]:
-    manifest = pong("pair")
-    manifest["spec"]["environment"] = {"id": "CartPole-v1"}
-    manifest["spec"]["mode"] = "Async"
-    manifest["spec"]["learners"] |= {"replicas": 2, "environments": 8}
-    return manifest
-
-
 @pytest.fixture
 def small_claim(cluster: RealCluster, user: Kubectl) -> Iterator[str]:
     """A claim of a volume with little room. Gives the volume's folder on the node."""

@@ -12,7 +12,7 @@ from tests.support.one_node import control_plane, namespaces, places
 from tests.support.one_node.node import ctr
 
 RELAY_PORT = 17070
-_TABLE = "stepstream-fault"
+_TABLE = "stepstream_fault"
 
 
 @contextmanager

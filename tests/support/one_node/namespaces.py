@@ -22,6 +22,8 @@ exec tini -s -- sleep infinity
 """
 INTERFACE = "stepstream0"
 ROUTED = (places.POD_RANGE, places.SERVICE_RANGE)
+_DETACHED: list[subprocess.Popen[bytes]] = []
+"""Nobody waits for them; Python warns of such as are forgotten."""
 
 
 def holder() -> int | None:
@@ -94,7 +96,7 @@ def end(name: str) -> None:
 
 def _detached(command: list[str], output: int) -> subprocess.Popen[bytes]:
     """A process that outlives this one, and keeps nobody's pipe open."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command,
         env=os.environ | LESS_COLLECTING,
         stdin=subprocess.DEVNULL,
@@ -102,6 +104,8 @@ def _detached(command: list[str], output: int) -> subprocess.Popen[bytes]:
         stderr=output,
         start_new_session=True,
     )
+    _DETACHED.append(process)
+    return process
 
 
 def _runs(pid: int) -> bool:
