@@ -28,7 +28,7 @@ def api_server_gone() -> Iterator[None]:
 def network_cut(address: str) -> Iterator[None]:
     """No packet reaches the pod of this address or leaves it, but to and from the node itself: probes go on."""
     rules = f"ether type ip ip saddr {address} drop; ether type ip ip daddr {address} drop;"
-    with _rules(f"table bridge {_TABLE} {{ chain forward {{ type filter hook forward priority 0; {rules} }} }}"):
+    with _rules(f"table bridge {_TABLE} {{ chain forward {{ type filter hook forward priority 0; {rules} }}; }}"):
         yield
 
 
@@ -45,7 +45,7 @@ def network_slow(address: str, port: int, seconds: float) -> Iterator[None]:
     assert relay.stdout.readline() == "listening\n"
     rule = f"ip saddr {places.POD_RANGE} ip daddr {address} tcp dport {port} redirect to :{RELAY_PORT}"
     try:
-        with _rules(f"table ip {_TABLE} {{ chain to {{ type nat hook prerouting priority -110; {rule}; }} }}"):
+        with _rules(f"table ip {_TABLE} {{ chain to {{ type nat hook prerouting priority -110; {rule}; }}; }}"):
             yield
     finally:
         relay.kill()
