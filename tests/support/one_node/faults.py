@@ -40,16 +40,15 @@ def network_slow(address: str, port: int, seconds: float) -> Iterator[None]:
     """
     module = "tests.support.one_node.delaying_relay"
     command = [sys.executable, "-m", module, str(RELAY_PORT), address, str(port), str(seconds)]
-    relay = subprocess.Popen(namespaces.inside_network(*command), cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert relay.stdout is not None
-    assert relay.stdout.readline() == "listening\n"
     rule = f"ip saddr {places.POD_RANGE} ip daddr {address} tcp dport {port} redirect to :{RELAY_PORT}"
-    try:
-        with _rules(f"table ip {_TABLE} {{ chain to {{ type nat hook prerouting priority -110; {rule}; }}; }}"):
-            yield
-    finally:
-        relay.kill()
-        relay.wait()
+    with subprocess.Popen(namespaces.inside_network(*command), cwd=ROOT, stdout=subprocess.PIPE, text=True) as relay:
+        try:
+            assert relay.stdout is not None
+            assert relay.stdout.readline() == "listening\n"
+            with _rules(f"table ip {_TABLE} {{ chain to {{ type nat hook prerouting priority -110; {rule}; }}; }}"):
+                yield
+        finally:
+            relay.kill()
 
 
 @contextmanager
