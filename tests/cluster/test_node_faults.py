@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemons import eventually
+from stepstream_trainer.config import contract
+from tests.support.daemons import eventually, lasts
 from tests.support.kubectl import Kubectl
 from tests.support.last_lines import TellAtTheEnd
 from tests.support.one_node import faults, places
@@ -23,7 +24,6 @@ API_AWAY_SECONDS = 60
 CUT_SECONDS = 30
 DELAY_SECONDS = 0.05
 """Each way."""
-STREAM_PORT = 7070
 SMALL_MEGABYTES = 128
 CHECKPOINT_FAILURES = "stepstream_learner_checkpoint_failures_total"
 CHECKPOINT_WRITTEN = "stepstream_learner_checkpoint_last_success_timestamp_seconds"
@@ -58,14 +58,8 @@ class Undisturbed:
 def measured(job: RealJob, learner: str, seconds: float) -> float:
     """Steps a second, for so long."""
     watch = Undisturbed(job, learner)
-    wait(seconds)
+    lasts(seconds)
     return watch.rate()
-
-
-def wait(seconds: float) -> None:
-    """For a fault that lasts."""
-    until = time.monotonic() + seconds
-    eventually(lambda: time.monotonic() >= until, timeout_seconds=seconds + 10, what="it is over", interval_seconds=0.5)
 
 
 def seconds_until_steps_are_made(job: RealJob, learner: str) -> float:
@@ -80,7 +74,7 @@ def test_training_does_not_notice_that_the_api_server_is_gone(
     usual = measured(job, learner, 10)
     watch = Undisturbed(job, learner)
     with faults.api_server_gone():
-        wait(API_AWAY_SECONDS)
+        lasts(API_AWAY_SECONDS)
     made = watch.rate()
     tell_at_the_end(f"the API server gone for {API_AWAY_SECONDS} s: {made:,.0f} steps/s meanwhile, {usual:,.0f} before")
     watch.check()
@@ -96,7 +90,7 @@ def test_a_network_that_is_cut_stops_training_until_it_heals(
 ) -> None:
     watch = Undisturbed(job, learner)
     with faults.network_cut(job.address(learner)):
-        wait(CUT_SECONDS)
+        lasts(CUT_SECONDS)
     back = seconds_until_steps_are_made(job, learner)
     tell_at_the_end(f"the network cut for {CUT_SECONDS} s: steps again after {back:.1f} s")
     watch.check()
@@ -107,7 +101,7 @@ def test_a_slow_network_costs_its_delay_and_nothing_else(
     job: RealJob, learner: str, tell_at_the_end: TellAtTheEnd
 ) -> None:
     usual = measured(job, learner, 10)
-    with faults.network_slow(job.address(learner), STREAM_PORT, DELAY_SECONDS):
+    with faults.network_slow(job.address(learner), contract.STREAM_PORT, DELAY_SECONDS):
         new_simulators(job)
         slow = measured(job, learner, 20)
     new_simulators(job)
@@ -195,7 +189,10 @@ def test_a_full_volume_costs_checkpoints_and_not_the_training(
     job.apply(manifest)
     try:
         learner = job.learner()
-        figure = lambda name: job.metrics(learner).get(name, 0.0)  # noqa: E731
+
+        def figure(name: str) -> float:
+            return job.metrics(learner).get(name, 0.0)
+
         eventually(lambda: figure(CHECKPOINT_WRITTEN) > 0, timeout_seconds=120, what="a checkpoint is written")
         watch = Undisturbed(job, learner)
         with faults.full(small_claim):

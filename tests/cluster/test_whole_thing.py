@@ -16,6 +16,7 @@ from tests.support.daemons import eventually
 from tests.support.inventory import inventory, node_leftovers
 from tests.support.kubectl import Kubectl
 from tests.support.last_lines import TellAtTheEnd
+from tests.support.monitored_jobs import learner_address
 from tests.support.real_cluster import RealCluster, Stopwatch, released, user_of
 from tests.support.real_job import RealJob
 
@@ -134,7 +135,7 @@ def images_hold_what_their_role_needs(job: RealJob, learner: str, simulator: str
 
 def lets_nobody_in_without_a_certificate(job: RealJob, simulator: str) -> None:
     """From a pod that may well have the learner's address, and the authority that signed its certificate."""
-    address = f"cartpole-learner-0.cartpole-learner.{job.kubectl.namespace}.svc:7070"
+    address = learner_address(job.name, job.kubectl.namespace)
     ways = ("its certificate", "no certificate", "plain text")
     answers = {
         way: job.kubectl("exec", simulator, "--", "python", "-c", CALL, address, way).splitlines()[-1] for way in ways

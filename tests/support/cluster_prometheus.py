@@ -18,7 +18,7 @@ from tests.support.kubectl import Kubectl
 from tests.support.one_node import images
 from tests.support.prometheus import Prometheus
 from tests.support.real_cluster import RealCluster
-from tests.support.tools import PROMETHEUS_RELEASE, PROMETHEUS_VERSION, binary
+from tests.support.tools import PROMETHEUS_RELEASE, PROMETHEUS_VERSION
 
 NAMESPACE = "stepstream-monitoring"
 NAME = "prometheus"
@@ -61,7 +61,7 @@ def watching(cluster: RealCluster, configuration: Mapping[str, str]) -> Iterator
 @contextmanager
 def _proxy(cluster: RealCluster) -> Iterator[str]:
     """The API server on a port of loopback, for those who speak HTTP and have no certificate."""
-    command = [str(binary("kubectl")), f"--kubeconfig={cluster.kubeconfig}", "proxy", "--port=0"]
+    command = Kubectl(kubeconfig=cluster.kubeconfig, namespace=NAMESPACE).command("proxy", "--port=0")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -38,6 +38,12 @@ def eventually(
         time.sleep(interval_seconds)
 
 
+def lasts(seconds: float) -> None:
+    """Returns when a fault has gone on for so long."""
+    until = time.monotonic() + seconds
+    eventually(lambda: time.monotonic() >= until, timeout_seconds=seconds + 10, what="it is over", interval_seconds=0.5)
+
+
 class Daemon:
     """One background process; its output goes to `log`. Dies with its parent where `setpriv` exists."""
 

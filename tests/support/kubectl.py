@@ -21,10 +21,12 @@ class Kubectl:
     def __call__(self, *arguments: str, given: Mapping[str, Any] | None = None) -> str:
         """Both outputs together; `given` is what comes from the standard input, shown as job.yaml."""
         text = json.dumps(given) if given is not None else None
-        command = [str(binary("kubectl")), f"--kubeconfig={self.kubeconfig}", "-n", self.namespace, *arguments]
-        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(self.command(*arguments), input=text, capture_output=True, text=True, timeout=120)
         lines = (done.stdout + done.stderr).replace("STDIN", "job.yaml").splitlines()
         return "\n".join(line.rstrip() for line in lines)
+
+    def command(self, *arguments: str) -> list[str]:
+        return [str(binary("kubectl")), f"--kubeconfig={self.kubeconfig}", "-n", self.namespace, *arguments]
 
     def columns(self, *arguments: str) -> dict[str, str]:
         """Header -> cell of the one row that `kubectl get ARGUMENTS` shows. Empty cells are blank, not left out."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from stepstream_trainer.config import contract
+
 Object = dict[str, Any]
 
 RESOURCES = {"requests": {"cpu": "50m", "memory": "256Mi"}}
@@ -50,7 +52,7 @@ def cartpole(name: str, *, environment: Object | None = None, **spec: Any) -> Ob
 
 def learner_address(name: str, namespace: str) -> str:
     """Of rank 0, to other pods."""
-    return f"{name}-learner-0.{name}-learner.{namespace}.svc:7070"
+    return f"{name}-learner-0.{name}-learner.{namespace}.svc:{contract.STREAM_PORT}"
 
 
 BY_AUTO = cartpole(

@@ -11,7 +11,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.daemons import eventually
 from tests.support.kubectl import Kubectl
-from tests.support.tools import binary
 
 Object = dict[str, Any]
 
@@ -99,9 +98,8 @@ class LastWords:
     """What a pod logs from now on, to its end."""
 
     def __init__(self, job: RealJob, pod: str) -> None:
-        kubectl = job.kubectl
-        command = [str(binary("kubectl")), f"--kubeconfig={kubectl.kubeconfig}", "-n", kubectl.namespace]
-        self._process = subprocess.Popen([*command, "logs", "--follow", pod], stdout=subprocess.PIPE, text=True)
+        command = job.kubectl.command("logs", "--follow", pod)
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     def __call__(self) -> list[Object]:
         text, _ = self._process.communicate(timeout=180)
