@@ -190,6 +190,16 @@ def test_what_was_rebuilt_differently_is_counted() -> None:
     assert desk.counts.differing == 1
 
 
+def test_an_episode_that_was_rebuilt_otherwise_while_its_row_was_awaited_is_counted() -> None:
+    desk = Desk()
+    lost = desk.offer("a")
+    desk.bring(lost, *[START] * 4)
+    desk.play()
+    desk.leasing.end(lost)
+    desk.bring(desk.offer("a", 2), 0, START, 0, START)
+    assert desk.counts.differing == 2
+
+
 def test_stopping_ends_every_stream_and_refuses_new_ones() -> None:
     desk = Desk()
     lease, spare = desk.offer("a"), desk.offer("a")

@@ -61,6 +61,17 @@ class Toy:
         return (self._seed + self._step / 64).astype(np.float32)
 
 
+class Whim(Toy):
+    """Episodes that follow from nothing."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self._chance = np.random.default_rng(size)
+
+    def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64], _: Any = 0) -> NDArray[np.float32]:
+        return super().reset(mask, self._chance.integers(0, 997, len(seeds)))
+
+
 @dataclass(slots=True)
 class Play:
     """One stream of a simulator, from its offer on."""
@@ -68,6 +79,7 @@ class Play:
     stream: Stream
     laziness: float
     """How often its turn to move passes by."""
+    toy: type[Toy]
     lanes: Lanes | None = None
     episodes: LeasedEpisodes | None = None
     rows: Rows | None = None
@@ -79,7 +91,7 @@ class Play:
             self.lanes = leasing.wait_lease(self.stream, 0.0)
         elif self.episodes is None:
             starts = [started(start) for start in self.stream.starts]
-            self.episodes = LeasedEpisodes(Toy(len(starts)), 1, starts)
+            self.episodes = LeasedEpisodes(self.toy(len(starts)), 1, starts)
             self.rows = self.episodes.rebuild()
         elif self.rows is not None:
             leasing.write_rows(self.stream, self.rows)
@@ -94,9 +106,13 @@ class Play:
 
 
 def started(start: LaneStart) -> SlotStart:
-    actions = np.frombuffer(start.actions, np.int32)
     return SlotStart(
-        slot=start.slot, global_slot=start.global_slot, episode=start.episode, actions=actions, later=start.later
+        slot=start.slot,
+        global_slot=start.global_slot,
+        episode=start.episode,
+        actions=np.frombuffer(start.actions, np.int32),
+        later=start.later,
+        held=(start.held.actions, start.held.checksum) if start.held else None,
     )
 
 
@@ -107,6 +123,7 @@ class World:
     rng: random.Random
     slots: Slots
     expected: int
+    toy: type[Toy] = Toy
     now: float = 0.0
     steps: int = 0
     lives: int = 0
@@ -146,9 +163,8 @@ class World:
     def simulate(self, name: str) -> None:
         plays = self.plays[name]
         if all(play.lanes is not None for play in plays):  # there is always a spare offer
-            plays.append(
-                Play(self.leasing.offer(name, self.incarnations[name], lambda: None), self.rng.choice([0.0, 0.7]))
-            )
+            stream = self.leasing.offer(name, self.incarnations[name], lambda: None)
+            plays.append(Play(stream, self.rng.choice([0.0, 0.7]), self.toy))
         play = self.rng.choice(plays)
         if self.rng.random() < play.laziness:
             return
@@ -170,13 +186,24 @@ class World:
 @pytest.mark.parametrize("deterministic", [True, False])
 @pytest.mark.parametrize("seed", range(12))
 def test_in_whatever_order_things_happen_the_loop_gets_its_rows(seed: int, deterministic: bool) -> None:
+    world = disturbed(seed, Toy, deterministic=deterministic)
+    assert world.counts.differing == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_so_it_does_where_episodes_are_rebuilt_otherwise_and_it_is_told(seed: int) -> None:
+    assert disturbed(seed, Whim, deterministic=True).counts.differing > 0
+
+
+def disturbed(seed: int, toy: type[Toy], *, deterministic: bool) -> World:
+    """After many moves, with a step every so often."""
     slots = Slots(SPACES, num_slots=NUM_SLOTS, groups=NUM_GROUPS, deterministic=deterministic)
     rng = random.Random(seed)
-    world = World(rng, slots, expected=rng.choice([1, 2, 8]))
+    world = World(rng, slots, expected=rng.choice([1, 2, 8]), toy=toy)
     newest_step = 0
     for moves in range(MOVES):
         before = world.steps
         world.move(disturb=moves - newest_step < MOVES_UNDISTURBED)
         newest_step = moves if world.steps > before else newest_step
         assert moves - newest_step < MOVES_WITHOUT_A_STEP, (world.steps, world.leasing.service())
-    assert world.counts.differing == 0
+    return world

@@ -1,5 +1,7 @@
 """Any simulator can go on where another stopped: episodes are rebuilt from seeds and actions, whatever the layout."""
 
+from zlib import crc32
+
 import gymnasium
 import numpy as np
 import pytest
@@ -26,6 +28,10 @@ def environment(given: dict[str, object]) -> EnvironmentConfig:
 def fresh(config: EnvironmentConfig, slots: list[int]) -> LeasedEpisodes:
     starts = [SlotStart(slot=slot, global_slot=slot, episode=0, actions=np.zeros(0, np.int32)) for slot in slots]
     return LeasedEpisodes(make_batch(config, len(slots)), 5, starts)
+
+
+def start_of(slot: int, episode: int, actions: list[int], held: tuple[int, int] | None = None) -> SlotStart:
+    return SlotStart(slot=slot, global_slot=slot, episode=episode, actions=np.array(actions, np.int32), held=held)
 
 
 def action_of(step: int, slot: int) -> int:
@@ -79,7 +85,8 @@ def test_a_new_simulator_goes_on_where_the_lost_one_stopped(given: dict[str, obj
     starts = []
     for index, slot in enumerate(slots):
         episode, actions = history_of(undisturbed[: lost_at + 1], index, slot)
-        starts.append(SlotStart(slot=slot, global_slot=slot, episode=episode, actions=np.array(actions, np.int32)))
+        seen = crc32(undisturbed[lost_at].observation[index].tobytes())
+        starts.append(start_of(slot, episode, actions, held=(len(actions), seen)))
     rebuilt = play(LeasedEpisodes(make_batch(config, 3), 5, starts), slots, range(lost_at, STEPS))
     for index in range(3):
         expected = lane(undisturbed[lost_at:], index)
@@ -92,12 +99,33 @@ def test_a_new_simulator_goes_on_where_the_lost_one_stopped(given: dict[str, obj
         assert got == expected
 
 
+@ENVIRONMENTS
+@pytest.mark.parametrize("seen", [0, 1, 7, 8])
+def test_an_episode_that_leads_elsewhere_than_the_learner_saw_is_given_up(given: dict[str, object], seen: int) -> None:
+    """Of three replays one is held against what was seen on the way, one against something else, one not at all."""
+    config, slots = environment(given), [3, 4, 5]
+    undisturbed = play(fresh(config, slots), slots, range(8))
+    assert not any(row.flags.any() for row in undisturbed[1:]), "an episode ended: the test is about another case"
+    right = crc32(undisturbed[seen].observation[0].tobytes())
+    wrong = crc32(undisturbed[seen].observation[1].tobytes()) ^ 1
+    starts = [
+        start_of(slot, 0, [action_of(step, slot) for step in range(8)], held)
+        for slot, held in zip(slots, [(seen, right), (seen, wrong), None], strict=True)
+    ]
+    rows = LeasedEpisodes(make_batch(config, 3), 5, starts).rebuild()
+    second = LeasedEpisodes(make_batch(config, 1), 5, [start_of(4, 1, [])]).rebuild()
+    assert rows.flags.tolist() == [0, START, 0]
+    assert lane([rows], 1) == lane([second], 0)
+    assert lane([rows], 0) == lane(undisturbed[8:], 0)
+    assert lane([rows], 2) == lane(undisturbed[8:], 2)
+
+
 def test_rebuilding_goes_on_beyond_the_episodes_of_one_seed() -> None:
     config, slots, steps = environment({"id": "ALE/Pong-v5", "atari": {"maxEpisodeSteps": 2}}), [6, 7], 140
     undisturbed = play(fresh(config, slots), slots, range(steps))
     for lost_at in (61, 63, 65, 129):  # episodes 30 to 32, and 64
         starts = [
-            SlotStart(slot=slot, global_slot=slot, episode=episode, actions=np.array(actions, np.int32))
+            start_of(slot, episode, actions)
             for index, slot in enumerate(slots)
             for episode, actions in [history_of(undisturbed[: lost_at + 1], index, slot)]
         ]

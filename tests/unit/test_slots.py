@@ -1,12 +1,13 @@
 """The slots' memory: whose turn it is, what is kept to rebuild from, and what happens to rows that come twice."""
 
 import threading
+from zlib import crc32
 
 import numpy as np
 import pytest
 
 from stepstream_trainer.learner.lanes import Lanes, runs
-from stepstream_trainer.learner.slots import CUT, Slots
+from stepstream_trainer.learner.slots import CUT, Held, Slots
 from stepstream_trainer.rows import LIFE_LOST, RESTART, START, TERMINATED, TRUNCATED, VACANT, Rows, Spaces
 
 SPACES = Spaces(shape=(2,), dtype=np.dtype(np.float32), num_actions=4, num_categories=0)
@@ -141,6 +142,54 @@ def test_a_slot_that_cannot_be_rebuilt_after_all_begins_its_next_episode() -> No
     write(slots, lanes, [0.0, 7.0], [START, START])
     post(slots, 2, 3)
     assert take(slots, lanes) == [2, RESTART]
+
+
+def test_an_episode_that_was_rebuilt_otherwise_ends_at_the_row_that_is_awaited() -> None:
+    slots = slots_of()
+    lost = begun(slots)
+    post(slots, 2, 3)
+    slots.close_lanes(lost)
+    lanes, [first, second] = slots.open_lanes(0, [0, 1])
+    assert first.held == Held(actions=0, checksum=crc32(slots.observation[0].tobytes()))
+    assert second.held == Held(actions=0, checksum=crc32(slots.observation[1].tobytes()))
+    copied = slots.copy_rows(lanes, rows([5.0, 6.0], [0, START]))
+    assert copied is not None
+    slots.finish_rows(lanes, copied)
+    assert copied.differing == [1]
+    assert slots.flags.tolist() == [0, TRUNCATED | CUT]
+    assert slots.reward.tolist() == [1.0, 0.0]
+    assert slots.final_observation[1, 0] == 1.0
+    post(slots, 2, 3)
+    assert take(slots, lanes) == [2, 3]
+
+
+def test_an_episode_that_was_rebuilt_otherwise_and_looks_the_same_is_begun_anew() -> None:
+    slots = slots_of()
+    lost = begun(slots)
+    post(slots, 2, 3)
+    take(slots, lost)
+    write(slots, lost, [5.0, 6.0], [0, 0])
+    slots.close_lanes(lost)
+    lanes, starts = slots.open_lanes(0, [0, 1])
+    assert [start.held and start.held.actions for start in starts] == [1, 1]
+    copied = slots.copy_rows(lanes, rows([5.0, 6.0], [0, START]))
+    assert copied is not None
+    assert copied.differing == [1]
+    slots.finish_rows(lanes, copied)
+    post(slots, 2, 3)
+    assert take(slots, lanes) == [2, RESTART]
+    copied = slots.copy_rows(lanes, rows([7.0, 8.0], [0, START]))
+    assert copied is not None
+    assert copied.differing == [], "it was told before"
+
+
+def test_what_was_never_seen_or_cannot_be_rebuilt_is_held_against_nothing() -> None:
+    _, [start] = slots_of(1).open_lanes(0, [0])
+    assert start.held is None
+    chance = slots_of(1, deterministic=False)
+    chance.close_lanes(begun(chance))
+    _, [start] = chance.open_lanes(0, [0])
+    assert start.held is None
 
 
 def test_a_lease_that_begins_while_the_loop_acts_rebuilds_up_to_the_row_it_is_asked_for() -> None:

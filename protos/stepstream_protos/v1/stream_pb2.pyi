@@ -115,18 +115,28 @@ class Lease(_message.Message):
     def __init__(self, group: _Optional[int] = ..., slots: _Optional[_Iterable[_Union[SlotLease, _Mapping]]] = ...) -> None: ...
 
 class SlotLease(_message.Message):
-    __slots__ = ("slot", "global_slot", "episode", "actions", "later")
+    __slots__ = ("slot", "global_slot", "episode", "actions", "later", "held")
     SLOT_FIELD_NUMBER: _ClassVar[int]
     GLOBAL_SLOT_FIELD_NUMBER: _ClassVar[int]
     EPISODE_FIELD_NUMBER: _ClassVar[int]
     ACTIONS_FIELD_NUMBER: _ClassVar[int]
     LATER_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
     slot: int
     global_slot: int
     episode: int
     actions: bytes
     later: bool
-    def __init__(self, slot: _Optional[int] = ..., global_slot: _Optional[int] = ..., episode: _Optional[int] = ..., actions: _Optional[bytes] = ..., later: _Optional[bool] = ...) -> None: ...
+    held: Held
+    def __init__(self, slot: _Optional[int] = ..., global_slot: _Optional[int] = ..., episode: _Optional[int] = ..., actions: _Optional[bytes] = ..., later: _Optional[bool] = ..., held: _Optional[_Union[Held, _Mapping]] = ...) -> None: ...
+
+class Held(_message.Message):
+    __slots__ = ("actions", "checksum")
+    ACTIONS_FIELD_NUMBER: _ClassVar[int]
+    CHECKSUM_FIELD_NUMBER: _ClassVar[int]
+    actions: int
+    checksum: int
+    def __init__(self, actions: _Optional[int] = ..., checksum: _Optional[int] = ...) -> None: ...
 
 class Actions(_message.Message):
     __slots__ = ("action", "release", "adopt")

@@ -25,6 +25,10 @@ class Lanes:
         """Lanes that are theirs to serve from the next action on."""
         self.leaving: set[Slot] = set()
         """Slots that the simulator was told to let go at their episode's end."""
+        self.replayed_n = np.zeros(len(slots), np.int64)
+        """Actions of the episode that the simulator was given to replay."""
+        self.rebuilt = False
+        """Whether the first rows, those of the replayed episodes, have come."""
         self.writing = False
         self.closed = False
         self._lane_of = {slot: lane for lane, slot in enumerate(slots)}

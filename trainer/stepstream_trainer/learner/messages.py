@@ -111,6 +111,7 @@ def lease_message(group: int, starts: Iterable[LaneStart]) -> pb.LearnerMessage:
             episode=start.episode,
             actions=start.actions,
             later=start.later,
+            held=pb.Held(actions=start.held.actions, checksum=start.held.checksum) if start.held else None,
         )
         for start in starts
     ]

@@ -6,11 +6,14 @@ that serves it owns them until the row is written. Owners alternate, so nobody h
 counters and lanes alone.
 
 What a slot has played of its episode is kept, so that any simulator can rebuild it: a lost simulator's successor, or
-all of them when a learner resumes from a checkpoint. A row that is rebuilt though the slot already holds it is compared
-and dropped. Where actions do not determine an episode, it is cut instead: the next row is a truncation.
+all of them when a learner resumes from a checkpoint. The simulator holds the replay against a checksum of the newest
+observation here, and begins the next episode where it differs; that cuts the episode. A row that is rebuilt though the
+slot already holds it is compared and dropped. Where actions do not determine an episode, it is cut at once: the next
+row is a truncation.
 """
 
 import threading
+import zlib
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,6 +55,14 @@ CUT = 128
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """The newest observation of a slot: what so many actions of its episode led to, and its bytes' CRC-32."""
+
+    actions: int
+    checksum: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LaneStart:
     """What rebuilds a slot's environment: its seed's origin, and the actions (int32, as bytes) since the reset."""
 
@@ -60,6 +71,8 @@ class LaneStart:
     episode: int
     actions: bytes
     later: bool
+    held: Held | None
+    """What the replay must lead to."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +92,9 @@ class Copied:
     lane_k: NDArray[np.int64]
     """Lanes whose slots hold a new row."""
     differing: Sequence[int]
-    """Lanes that rebuilt another observation than their slot holds: the environment is not deterministic."""
+    """Lanes whose episode was rebuilt as another than their slot's: the environment is not deterministic."""
+    to_restart: Sequence[int]
+    """Those of them that were rebuilt to a row which the slot holds: their next action begins an episode."""
 
 
 class Slots:
@@ -189,7 +204,9 @@ class Slots:
             self.observation[slot] = rows.observation[lane]
             self.reward[slot] = np.where(cut_n[lane], np.float32(0), rows.reward[lane])
             self.flags[slot] = np.where(cut_n[lane], np.uint8(TRUNCATED | CUT), rows.flags[lane])
-        return Copied(lane_k=lane_k, differing=self._differing(lanes, rows, lanes.live_n & ~awaited_n))
+        differing = self._differing(lanes, rows, lanes.live_n & ~awaited_n)
+        cut = np.flatnonzero(cut_n).tolist() if self._deterministic and not lanes.rebuilt else []
+        return Copied(lane_k=lane_k, differing=cut + differing, to_restart=differing)
 
     def finish_rows(self, lanes: Lanes, copied: Copied) -> list[int]:
         """Make the copied rows READY. Gives the slots that left the lease with them. The lease's thread.
@@ -206,8 +223,8 @@ class Slots:
             moved = [slot for slot in ended if slot in lanes.leaving]
             lanes.leaving.difference_update(moved)
             lanes.live_n[[lanes.lane_of(slot) for slot in moved]] = False
-            lanes.restart_n[copied.differing] = True
-            lanes.writing = False
+            lanes.restart_n[copied.to_restart] = True
+            lanes.writing, lanes.rebuilt = False, True
             self._writing_ended.notify_all()
             self._awaited[lanes.group] -= len(slot_k)
             if self._awaited[lanes.group] == 0:
@@ -243,13 +260,21 @@ class Slots:
             lanes.row_n[lane] = self._actions_posted[slot]
             # A lost episode is cut at the row that is awaited; where none is, at the action to come.
             lanes.restart_n[lane] = begun and not self._deterministic and self._is_ready(slot)
+        rebuilds = self._deterministic and not later
+        lanes.replayed_n[lane] = len(self._history[slot]) if rebuilds else 0
         return LaneStart(
             slot=slot,
             global_slot=int(self.global_slots[slot]),
             episode=self._episode_to_build(slot),
-            actions=self._history[slot].tobytes() if self._deterministic and not later else b"",
+            actions=self._history[slot].tobytes() if rebuilds else b"",
             later=later,
+            held=self._held(slot) if rebuilds and begun else None,
         )
+
+    def _held(self, slot: int) -> Held:
+        """Of a slot that nobody writes to. Locked."""
+        actions = len(self._history[slot]) - int(not self._is_ready(slot))
+        return Held(actions=actions, checksum=zlib.crc32(self.observation[slot].tobytes()))
 
     def _due(self, lanes: Lanes) -> NDArray[np.int64]:
         """Lanes with an action to take: all live ones or none. Locked.
@@ -279,13 +304,14 @@ class Slots:
                 self.final_observation[lanes.slot_n[lane]] = rows.final_observation[position]
 
     def _differing(self, lanes: Lanes, rows: Rows, rebuilt_n: Mask) -> list[int]:
-        """Lanes among `rebuilt_n` whose observation is not the one that their slot holds."""
+        """Lanes among `rebuilt_n` that are elsewhere than their slot."""
         if not self._deterministic:
             return []
         return [
             int(lane)
             for lane in np.flatnonzero(rebuilt_n)
-            if self.observation[lanes.slot_n[lane]].tobytes() != rows.observation[lane].tobytes()
+            if (rows.flags[lane] & START and lanes.replayed_n[lane])
+            or self.observation[lanes.slot_n[lane]].tobytes() != rows.observation[lane].tobytes()
         ]
 
     def _is_ready(self, slot: int) -> bool:

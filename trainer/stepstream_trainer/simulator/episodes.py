@@ -6,6 +6,7 @@ observation travels beside it. So there is no step that only resets, and nothing
 A lost life ends nothing here: the flag says so, the game goes on, and the learner decides what it makes of it.
 """
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,8 @@ class SlotStart:
     actions: NDArray[np.int32]
     later: bool = False
     """The slot is another's until it is adopted."""
+    held: tuple[int, int] | None = None
+    """So many of the actions lead to an observation with this CRC-32, as the learner knows it."""
 
 
 class LeasedEpisodes:
@@ -44,6 +47,8 @@ class LeasedEpisodes:
         self._job_seed = job_seed
         self._starts = starts
         self._lane_of = {start.slot: lane for lane, start in enumerate(starts)}
+        self._held_after = np.array([start.held[0] if start.held else -1 for start in starts])
+        """Actions that lead to what the learner holds; -1 where it holds nothing."""
         self._episode = [start.episode for start in starts]
         self._live = np.zeros(n, np.bool_)
         """Lanes that play for a slot."""
@@ -67,13 +72,15 @@ class LeasedEpisodes:
         mine = np.array([not start.later for start in self._starts])
         lengths = np.array([len(start.actions) for start in self._starts])
         action_KN = _aligned([start.actions for start in self._starts])
-        early = np.zeros_like(mine)
+        otherwise = np.zeros_like(mine)
         for left in range(len(action_KN), 0, -1):
             self._begin(mine & (lengths == left))
+            otherwise |= self._differing(lengths - left)
             self._advance(action_KN[-left])
-            early |= self._ended & (left > 1)
+            otherwise |= self._ended & (left > 1)
         self._begin(mine & (lengths == 0))
-        self._restart_next_episode(early)
+        otherwise |= self._differing(lengths)
+        self._restart_next_episode(otherwise)
         return self._rows()
 
     def step(self, action: NDArray[np.int32]) -> Rows:
@@ -120,8 +127,16 @@ class LeasedEpisodes:
             self._reward = np.where(lanes, np.float32(0), self._reward)
             self._flags = np.where(lanes, np.uint8(START), self._flags)
 
+    def _differing(self, played: NDArray[np.int64]) -> Mask:
+        """Lanes that after `played` [n] actions see something else than the learner saw, where it knows that."""
+        differing = np.zeros(len(self._starts), np.bool_)
+        for lane in _indices(played == self._held_after):
+            _, checksum = self._starts[lane].held or (0, 0)
+            differing[lane] = zlib.crc32(self._observation[lane].tobytes()) != checksum
+        return differing
+
     def _restart_next_episode(self, lanes: Mask) -> None:
-        """Of lanes whose replayed episode ended before its last action did: there is nothing left to rebuild."""
+        """Of lanes whose replayed episode is another than the one to rebuild: that one is lost."""
         if lanes.any():
             for lane in _indices(lanes):
                 self._episode[lane] = self._starts[lane].episode + 1

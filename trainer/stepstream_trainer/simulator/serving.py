@@ -178,6 +178,7 @@ def _start_of(slot: pb.SlotLease) -> SlotStart:
         episode=slot.episode,
         actions=np.frombuffer(slot.actions, np.int32),
         later=slot.later,
+        held=(slot.held.actions, slot.held.checksum) if slot.HasField("held") else None,
     )
 
 
