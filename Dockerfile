@@ -117,7 +117,6 @@ LABEL org.opencontainers.image.title="Stepstream simulator" \
 
 
 FROM learner-packages AS learner
-ENV GRPC_VERBOSITY=ERROR
 COPY --from=code /code/stepstream_trainer /opt/stepstream/code/stepstream_trainer
 COPY --from=code /code/stepstream_protos /opt/stepstream/code/stepstream_protos
 USER 65532:65532

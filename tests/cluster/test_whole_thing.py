@@ -141,6 +141,8 @@ def lets_nobody_in_without_a_certificate(job: RealJob, simulator: str) -> None:
         way: job.kubectl("exec", simulator, "--", "python", "-c", CALL, address, way).splitlines()[-1] for way in ways
     }
     assert answers == dict(zip(ways, ("UNIMPLEMENTED", "UNAVAILABLE", "UNAVAILABLE"), strict=True))
+    refused = "stepstream_learner_streams_refused_total{reason=TLS_HANDSHAKE}"
+    assert job.metrics(job.learner())[refused] >= 2
     assert [line for line in job.kubectl("logs", job.learner()).splitlines() if not line.startswith("{")] == []
 
 

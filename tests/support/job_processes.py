@@ -50,7 +50,8 @@ class JobProcesses:
         self._sockets = sockets
         self._certificates = certificates or {}
         self._threads = {"OMP_NUM_THREADS": str(threads)}
-        self._stream_address = f"127.0.0.1:{free_ports(1)[0]}" if certificates else f"unix:{sockets}/learner"
+        self.port = free_ports(1)[0] if certificates else 0
+        self._stream_address = f"127.0.0.1:{self.port}" if certificates else f"unix:{sockets}/learner"
         self._config_path = directory / "job.json"
         directory.mkdir(parents=True, exist_ok=True)
         self._config_path.write_text(dump(config))
@@ -128,17 +129,16 @@ class JobProcesses:
 
     def status(self, simulator: str | None = None) -> dict[str, Any]:
         """The learner's /status, or a simulator's; empty while it does not answer."""
-        connection = HTTPConnection("localhost", timeout=5)
-        connection.sock = socket.socket(socket.AF_UNIX)
         try:
-            connection.sock.connect(f"{self._sockets}/{simulator or 'http'}")
-            connection.request("GET", "/status")
-            answer: dict[str, Any] = json.loads(connection.getresponse().read())
+            answer: dict[str, Any] = json.loads(self._ask("/status", simulator or "http"))
             return answer
         except OSError:
             return {}
-        finally:
-            connection.close()
+
+    def metrics(self) -> dict[str, float]:
+        """The learner's, by name and labels as they are written. Raises OSError while it does not answer."""
+        lines = self._ask("/metrics", "http").splitlines()
+        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[:1] != "#")}
 
     def final_status(self) -> dict[str, Any]:
         """What the learner left as its last word."""
@@ -159,6 +159,16 @@ class JobProcesses:
         for process in [self.learner, *self.simulators.values()]:
             if process is not None and process.poll() is None:
                 self.kill(process)
+
+    def _ask(self, path: str, process: str) -> str:
+        connection = HTTPConnection("localhost", timeout=5)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        try:
+            connection.sock.connect(f"{self._sockets}/{process}")
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
 
     def _tls(self, role: str) -> dict[str, str]:
         return {contract.TLS_DIR: str(self._certificates[role])} if self._certificates else {}

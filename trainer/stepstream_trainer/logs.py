@@ -9,7 +9,6 @@ Event names are snake_case and fixed (a log search finds them); what varies goes
 import json
 import logging
 import os
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -46,9 +45,9 @@ def get_log(name: str) -> Log:
 
 
 def configure_logs(
-    *, stream: TextIO = sys.stderr, environment: Mapping[str, str] = os.environ, level: int = logging.INFO
+    *, stream: TextIO | None = None, environment: Mapping[str, str] = os.environ, level: int = logging.INFO
 ) -> None:
-    """Once, where a process begins."""
+    """Once, where a process begins. `stream` is the standard error of that moment, unless it is given."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_JsonLine() if _IN_A_POD in environment else _TextLine())
     root = logging.getLogger(_ROOT)

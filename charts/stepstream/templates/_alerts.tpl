@@ -107,7 +107,7 @@ annotations:
       labels: {severity: warning}
       {{- include "stepstream.annotations" (dict "root" . "alert" "StepstreamStreamsRefused"
             "summary" (printf "Learners of %s refuse simulators" $job)
-            "description" "{{ $value | humanize }} streams were refused in 10 minutes as {{ $labels.reason }}: wrong version, wrong job or environment, an older life, or a broken message.") | nindent 6 }}
+            "description" "{{ $value | humanize }} streams were refused in 10 minutes as {{ $labels.reason }}: wrong version, wrong job or environment, an older life, a broken message, or no certificate of the job.") | nindent 6 }}
 - name: stepstream-operator
   rules:
     - alert: StepstreamOperatorDown

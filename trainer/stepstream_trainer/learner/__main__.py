@@ -19,6 +19,7 @@ from stepstream_trainer.http import CannotListenError
 from stepstream_trainer.learner.assembly import Learner, Settings, UnsupportedJobError
 from stepstream_trainer.learner.board import BoardError, RankLostError
 from stepstream_trainer.learner.checkpoint import CheckpointError
+from stepstream_trainer.learner.handshakes import RefusedHandshakes
 from stepstream_trainer.learner.identity import OtherJobError
 from stepstream_trainer.learner.loop import Outcome
 from stepstream_trainer.logs import configure_logs, get_log
@@ -57,17 +58,20 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 
 def main(arguments: Sequence[str] = ()) -> int:
-    configure_logs()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with ExitStack() as closing:
+        handshakes = closing.enter_context(RefusedHandshakes()) if contract.TLS_DIR in os.environ else None
+        configure_logs()
         try:
             learner = prepare(stop, closing)
         except KeyError as error:
             return _refuse(f"the environment variable {error.args[0]} is not set")
         except WRONG_INPUT as error:
             return _refuse(str(error))
+        if handshakes is not None:
+            handshakes.tell = learner.metrics.handshake_refused
         if "--check" in arguments:
             learner.close()
             return contract.EXIT_DONE

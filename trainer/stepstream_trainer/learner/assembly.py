@@ -83,13 +83,13 @@ class Learner:
         """What this learner goes on from."""
         registry = new_registry()
         self._trace = Trace()
-        self._metrics = LearnerMetrics(
+        self.metrics = LearnerMetrics(
             registry,
             frame_skip=config.environment.frame_skip,
             learners=config.learner.replicas,
             trace=self._trace,
         )
-        self._company: Company = company_of(settings, config, self._metrics)
+        self._company: Company = company_of(settings, config, self.metrics)
         self._status = _status(settings, config)
         self._server = StreamServer(
             config,
@@ -97,7 +97,7 @@ class Learner:
             groups=number_of_groups(config.learner),
             tls_directory=settings.tls_directory,
             rank=settings.rank,
-            metrics=self._metrics,
+            metrics=self.metrics,
         )
         http = HttpServer(
             settings.http,
@@ -187,14 +187,14 @@ class Learner:
         window = config.stop_when.episodes if config.stop_when else DEFAULT_WINDOW
         episodes = EpisodeTracker(config.learner.environments, window, tells=settings.rank > 0)
         reporter = self._reporter(episodes)
-        gatherer = Gatherer(config, slots=slots, stack=seen.stack, metrics=self._metrics, episodes=episodes)
+        gatherer = Gatherer(config, slots=slots, stack=seen.stack, metrics=self.metrics, episodes=episodes)
         learning = build_learning(
             Ground(
                 config=config,
                 gatherer=gatherer,
                 seen=seen,
                 precision=precision,
-                metrics=self._metrics,
+                metrics=self.metrics,
                 checkpoints=self._checkpoints.directory,
                 rank=settings.rank,
                 together=self._company.together(precision.device),
@@ -209,7 +209,7 @@ class Learner:
             network=learning.network,
             episodes=episodes,
             targets=Targets(settings.config_path, config, changed=self._changed),
-            metrics=self._metrics,
+            metrics=self.metrics,
             reporter=reporter,
             checkpoints=self._checkpoints,
             evaluations=evaluations,
@@ -233,7 +233,7 @@ class Learner:
         if self._resumed is not None:
             reporter.resumed(self._resumed[0], self._checkpoints.manifest_path(self._resumed[0].step))
         reporter.tell()
-        self._metrics.watch_rows(slots.rows_ready)
+        self.metrics.watch_rows(slots.rows_ready)
         self._describe(precision)
         return loop, reporter
 
@@ -256,7 +256,7 @@ class Learner:
         history = EventLog(directory, attempt=self._settings.attempt, resumed_at=resumed_at)
         self._closing.callback(history.close)
         return Reporter(
-            metrics=self._metrics,
+            metrics=self.metrics,
             status=self._status,
             history=history,
             episodes=episodes,
@@ -268,7 +268,7 @@ class Learner:
 
     def _describe(self, precision: Precision) -> None:
         config = self._config
-        self._metrics.describe(
+        self.metrics.describe(
             job=config.job,
             algorithm=config.algorithm.name.value,
             mode=config.mode.value,

@@ -92,7 +92,10 @@ SLOTS = CATALOGUE.gauge(
 )
 STREAMS = CATALOGUE.gauge("streams", unit="streams", meaning="Open simulator streams, spare ones included.")
 STREAMS_REFUSED = CATALOGUE.counter(
-    "streams_refused_total", unit="streams", labels=("reason",), meaning="Simulator streams refused, by gRPC status."
+    "streams_refused_total",
+    unit="streams",
+    labels=("reason",),
+    meaning="Simulator streams refused, by gRPC status; TLS_HANDSHAKE: connections without the job's certificate.",
 )
 SIMULATORS_WAITED = CATALOGUE.counter(
     "slot_wait_seconds_total",

@@ -305,6 +305,10 @@ class LearnerMetrics:
         """Any thread. `reason` is a gRPC status code's name, so that the label stays bounded."""
         self._refused.labels(reason).inc()
 
+    def handshake_refused(self) -> None:
+        """Any thread."""
+        self._refused.labels("TLS_HANDSHAKE").inc()
+
     def replayed(self, steps: int) -> None:
         """Any thread: a lease asked a simulator to replay `steps`."""
         self._replayed.inc(steps)
