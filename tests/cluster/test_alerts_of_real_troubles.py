@@ -46,12 +46,32 @@ EVERY_ALERT = {
     "StepstreamSlotsUnserved",
     "StepstreamSimulatorsCrashLooping",
     "StepstreamStreamsRefused",
+    "StepstreamRebuiltDifferently",
     "StepstreamOperatorDown",
     "StepstreamOperatorStuck",
     "StepstreamOperatorErrors",
 }
-NOT_MADE = {"StepstreamRebuiltDifferently"}
-"""No trouble tried here made it fire: tests/charts/test_alerts.py alone says that it does."""
+WHIM = """
+import gymnasium, numpy, os
+
+class Whim(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(0, 255, (4,), numpy.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+    left = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 500
+        return self.seen(), {}
+
+    def step(self, action):
+        self.left -= 1
+        return self.seen(), 1.0, self.left == 0, False, {}
+
+    def seen(self):
+        return numpy.frombuffer(os.urandom(4), numpy.uint8).astype(numpy.float32)
+"""
+"""An environment that no seed determines."""
 
 STUCK = """
 import http.server
@@ -310,6 +330,33 @@ def test_a_job_that_unlearns(alerts: Alerts, user: Kubectl, told: Callable[..., 
     told(fired, alerts.stop(name, training_job=job.name), name)
 
 
+def test_an_environment_that_is_wrongly_called_deterministic(
+    alerts: Alerts, user: Kubectl, told: Callable[..., None]
+) -> None:
+    """Its simulator is lost, and the episodes cannot be rebuilt."""
+    name = "StepstreamRebuiltDifferently"
+    files = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "whims"}, "data": {"whims.py": WHIM}}
+    assert user("create", "-f", "-", given=files) == "configmap/whims created"
+    container = {
+        "name": "simulator",
+        "env": [{"name": "PYTHONPATH", "value": "/whims"}],
+        "volumeMounts": [{"name": "whims", "mountPath": "/whims"}],
+    }
+    pod = {"containers": [container], "volumes": [{"name": "whims", "configMap": {"name": "whims"}}]}
+    whimsical = cartpole(
+        "whimsical",
+        environment={"id": "Whim-v0", "entryPoint": "whims:Whim", "deterministic": True},
+        simulators={"replicas": 1, "resources": RESOURCES, "template": {"spec": pod}},
+    )
+    with trained(user, whimsical) as job:
+        seen = job_steps(job)
+        eventually(lambda: job_steps(job) > seen, timeout_seconds=30, what="it steps")
+        user("delete", "pod", job.ready_pods("simulator")[0], "--wait=false")
+        fired = alerts.fire(name, training_job=job.name)
+        told(fired, alerts.stop(name, training_job=job.name), name)
+    user("delete", "configmap", "whims")
+
+
 def test_that_was_every_alert(alerts: Alerts) -> None:
-    assert alerts.names() == EVERY_ALERT | NOT_MADE
+    assert alerts.names() == EVERY_ALERT
     assert alerts.fired == EVERY_ALERT

@@ -71,7 +71,7 @@ class LeaseTable:
         *,
         expected: int,
         max_lease_slots: int,
-        patience_seconds: float = 3.0,
+        patience_seconds: float = 6.0,
     ) -> None:
         self.expected = expected
         self._groups = groups
