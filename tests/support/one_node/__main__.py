@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -28,19 +29,28 @@ def main() -> None:
         prog="tests.support.one_node", description="A one-node Kubernetes on this machine."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("up", help="start it; prints the kubeconfig's path")
+    beginning = commands.add_parser("up", help="start it; prints the kubeconfig's path")
+    beginning.add_argument("--install", action="store_true", help="first install what is missing, by apt-get")
     loading = commands.add_parser("load", help="put images of buildah's store onto the node")
     loading.add_argument("images", nargs="+")
     ending = commands.add_parser("down", help="end it; images are kept for the next time")
     ending.add_argument("--purge", action="store_true", help="remove them, too")
     arguments = parser.parse_args()
     if arguments.command == "up":
+        if arguments.install and node.missing_programs():
+            install()
         up()
         print(places.kubeconfig())
     elif arguments.command == "load":
         images.load(arguments.images)
     else:
         down(purge=arguments.purge)
+
+
+def install() -> None:
+    """On a Debian, with root."""
+    for command in ("update", f"install --yes --no-install-recommends {PACKAGES}"):
+        subprocess.run(["apt-get", "--quiet", *command.split()], stdout=sys.stderr, check=True)
 
 
 def up() -> None:
