@@ -6,6 +6,7 @@ import json
 import math
 import os
 import random
+import re
 import signal
 import time
 from pathlib import Path
@@ -91,8 +92,10 @@ def test_whatever_is_killed_the_job_ends_with_the_steps_it_was_asked_for(algorit
     assert found["updates"] == updates_due(algorithm, total)
 
 
-def test_auto_measures_both_modes_and_says_which_it_took_and_why(tmp_path: Path) -> None:
-    write_job(tmp_path / "cart.yaml", mode="Auto", **LONG)
+@pytest.mark.parametrize("learners", [1, 2])
+def test_auto_measures_both_modes_and_says_which_it_took_and_why(learners: int, tmp_path: Path) -> None:
+    """Several learners change the mode after the same update, and stay alike."""
+    write_job(tmp_path / "cart.yaml", mode="Auto", learners={"replicas": learners, "environments": 8}, **LONG)
     with local_run(tmp_path, "cart.yaml") as run:
         run.wait_until(lambda: "modeDecision" in run.status(), "the decision")
         run.interrupt()
@@ -103,3 +106,7 @@ def test_auto_measures_both_modes_and_says_which_it_took_and_why(tmp_path: Path)
     assert decision["asyncStepsPerSecond"] > 0
     assert f"mode {decision['selected']}: {decision['reason']}" in run.output()
     assert "Calibrating" in run.output()
+    logs = [run.log(f"learner-{rank}") for rank in range(learners)]
+    ended = [re.search(r"interrupted parameters=([0-9a-f]{64})", log) for log in logs]
+    assert None not in ended
+    assert len({found[1] for found in ended if found}) == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from stepstream_trainer.config import Mode
 from stepstream_trainer.learner import mailbox
 from stepstream_trainer.learner.apart import Host, Visitor
 from stepstream_trainer.learner.experience import Position
@@ -16,6 +17,8 @@ from stepstream_trainer.learner.gathering import Interrupted
 from stepstream_trainer.learner.homes import Need
 from stepstream_trainer.learner.ledger import Ledger, Totals
 from stepstream_trainer.learner.ranks import News, Order
+
+GO_ON = Order(done=False, save=True, mode=Mode.Async, calibrating=False)
 
 
 @dataclass(slots=True)
@@ -71,9 +74,9 @@ def test_episodes_of_others_reach_rank_0_once() -> None:
 
     def decide(news: object) -> Order:
         heard.extend(news)  # type: ignore[arg-type]
-        return Order(done=False, save=True)
+        return GO_ON
 
-    assert host.agree(decide, News()).save
+    assert host.agree(decide, News()) is GO_ON
     host.agree(decide, News())
     assert heard == [News(returns=[3.0, 4.0], lengths=[5, 6])]
 
@@ -81,10 +84,10 @@ def test_episodes_of_others_reach_rank_0_once() -> None:
 def test_what_rank_0_has_kept_ends_the_job_for_all() -> None:
     ledger = Ledger()
     host, visitor = Host(ledger, lambda: None, max_policy_lag=9), Visitor(Reached(ledger), rank=1, max_policy_lag=9)
-    assert not visitor.agree(lambda _: Order(done=False, save=False), News()).done
+    assert not visitor.agree(lambda _: GO_ON, News()).done
     assert not visitor.over
     host.end()
-    assert visitor.agree(lambda _: Order(done=False, save=False), News()).done
+    assert visitor.agree(lambda _: GO_ON, News()).done
     assert visitor.over
 
 

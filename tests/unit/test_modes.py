@@ -42,7 +42,7 @@ class Job:
         self.ran.append((mode, self.modes.calibrating))
         self.now += STEPS / self.rates[mode] + slowly
         lag = None if self.policy_lag is None else self.policy_lag * (mode is Mode.Async)
-        made = Iteration(steps=STEPS, policy_lag=lag, learning=learning, simulators=self.simulators)
+        made = Iteration(mode=mode, steps=STEPS, policy_lag=lag, learning=learning, simulators=self.simulators)
         self.modes.iterated(lambda: made)
 
     def until(self, holds: Callable[[], bool]) -> None:
@@ -116,6 +116,18 @@ def test_what_a_switch_costs_does_not_count() -> None:
     assert job.told[0].selected is Mode.Async
 
 
+def test_what_is_still_learned_from_in_the_mode_before_does_not_count() -> None:
+    job, behind = Job(rates(1000, 1200)), [Mode.Sync] * 3
+    while not job.told:
+        behind.append(job.modes.mode)
+        mode = behind.pop(0)
+        job.now += STEPS / job.rates[mode]
+        made = Iteration(mode=mode, steps=STEPS, policy_lag=0.5, learning=True, simulators=4)
+        job.modes.iterated(lambda made=made: made)  # type: ignore[misc]
+    assert job.told[0].sync_steps_per_second == pytest.approx(1000)
+    assert job.told[0].async_steps_per_second == pytest.approx(1200)
+
+
 def test_a_machine_that_slows_down_slows_both() -> None:
     job = Job(rates(1000, 1000))
     while not job.told:
@@ -181,6 +193,6 @@ def test_a_choice_is_changed_only_for_a_clear_gain(
 def test_what_the_job_says_is_not_measured() -> None:
     modes = Fixed(Mode.Async)
     for _ in range(100):
-        modes.iterated(lambda: Iteration(steps=1, policy_lag=0.0, learning=True, simulators=1))
+        modes.iterated(lambda: Iteration(mode=Mode.Async, steps=1, policy_lag=0.0, learning=True, simulators=1))
     assert modes.mode is Mode.Async
     assert not modes.calibrating

@@ -66,8 +66,15 @@ def ahead_of(metrics: LearnerMetrics) -> Iterator[Callable[[Scripted], Ahead]]:
         each.close()
 
 
-def memory_of(gathered: Gathered[Any] | None) -> int:
-    assert gathered is not None
+def rest_of(ahead: Ahead) -> list[int]:
+    given = []
+    while not ahead.over:
+        given.append(memory_of(ahead.next()))
+        ahead.learned()
+    return given
+
+
+def memory_of(gathered: Gathered[Any]) -> int:
     return int(gathered.memory)
 
 
@@ -86,8 +93,9 @@ def test_directly_steps_are_collected_where_they_are_asked_for(metrics: LearnerM
     assert [memory_of(direct.next()) for _ in range(2)] == [0, 1]
     assert experience.positions == [Position(steps=100, slot_steps=25), Position(steps=120, slot_steps=30)]
     assert experience.threads == {threading.current_thread().name}
+    assert not direct.over
     direct.finish()
-    assert direct.next() is None
+    assert direct.over
 
 
 def test_ahead_the_next_steps_are_collected_while_these_are_learned_from(
@@ -124,12 +132,29 @@ def test_when_it_is_to_finish_all_that_was_begun_is_given_and_then_nothing(
     for _ in range(2):
         assert experience.begun.acquire(timeout=WAIT_SECONDS)
     ahead.finish()
-    given = []
-    while (gathered := ahead.next()) is not None:
-        given.append(memory_of(gathered))
-        ahead.learned()
-    assert given == [0, 1]
+    assert rest_of(ahead) == [0, 1]
     assert len(experience.positions) == 2
+    assert not experience.begun.acquire(timeout=0.5)
+
+
+def test_which_iteration_is_the_last_does_not_hang_on_how_far_the_sampler_is(
+    ahead_of: Callable[[Scripted], Ahead],
+) -> None:
+    """Learners in step must learn from as many."""
+    goes_on = threading.Event()
+
+    def dawdle(number: int, pause: Pause) -> None:
+        if number == 1:
+            assert goes_on.wait(WAIT_SECONDS)
+
+    slow, fast = ahead_of(Scripted(meanwhile=dawdle)), ahead_of(Scripted())
+    for ahead in (slow, fast):
+        ahead.next()
+        ahead.learned()
+        ahead.finish()
+        ahead.finish()
+    goes_on.set()
+    assert rest_of(slow) == rest_of(fast) == [1, 2]
 
 
 def test_what_ends_the_sampler_is_raised_where_the_loop_waits(ahead_of: Callable[[Scripted], Ahead]) -> None:

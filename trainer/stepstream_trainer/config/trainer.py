@@ -157,7 +157,7 @@ class TrainingConfig:
     mode: Mode = spec_field(
         doc="Sync: learners wait for one another, and rollouts are made by the newest parameters; reproducible bit for "
         "bit. Async: no one waits. Auto: both are measured, then one is chosen; "
-        "of several learners Sync.",
+        "several learners stay in step then, and each collects ahead or not.",
         default=Mode.Auto,
         immutable=True,
     )

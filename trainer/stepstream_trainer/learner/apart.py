@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from stepstream_trainer.config import Mode
 from stepstream_trainer.learner.checkpoint import State
 from stepstream_trainer.learner.experience import Position
 from stepstream_trainer.learner.gathering import Interrupted
@@ -101,7 +102,8 @@ class Visitor(_Apart):
         return None
 
     def agree(self, decide: Callable[[Sequence[News]], Order], news: News) -> Order:
-        return Order(done=self._shared.account(steps=0, updates=0, news=news).done, save=False)
+        done = self._shared.account(steps=0, updates=0, news=news).done
+        return Order(done=done, save=False, mode=Mode.Async, calibrating=False)
 
     def gather(self, state: State) -> Sequence[State]:
         return ()

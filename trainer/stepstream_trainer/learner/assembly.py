@@ -241,8 +241,8 @@ class Learner:
         config = self._config
         if config.mode is not Mode.Auto:
             return Fixed(config.mode)
-        if config.learner.replicas > 1:
-            return Fixed(Mode.Sync)
+        if self._settings.rank > 0:
+            return Fixed(Mode.Sync)  # rank 0 says what it is
         return Chosen(max_policy_lag=config.learner.max_policy_lag, told=reporter.decided, clock=time.monotonic)
 
     def _changed(self, config: TrainerConfig) -> None:

@@ -146,31 +146,28 @@ class LearnerLoop:
 
     def _train(self) -> None:
         """Until the targets are met. May raise Interrupted."""
-        done = self._agree().done
-        while not done:
-            mode = self._parts.modes.mode
-            sampling = self._sample(mode)
+        order = self._agree()
+        while not order.done:
+            sampling = self._sample(order)
             try:
-                done = self._iterate_in(mode, sampling)
+                order = self._iterate_in(order.mode, sampling, order)
             finally:
                 sampling.close()
 
-    def _iterate_in(self, mode: Mode, sampling: Sampling) -> bool:
-        """Until the job is done, or is to go on in another mode. Gives which of the two."""
-        parts, calibrating = self._parts, self._parts.modes.calibrating
-        while (gathered := self._collected(sampling)) is not None:
-            order = self._iterate(gathered)
+    def _iterate_in(self, mode: Mode, sampling: Sampling, order: Order) -> Order:
+        """Until the job is done, or is to go on in another mode, as the newest order says."""
+        while not sampling.over:
+            before, order = order, self._iterate(mode, self._collected(sampling))
             sampling.learned()
             if order.done:
-                return True
-            if parts.modes.mode is not mode:
+                break
+            if order.mode is not mode:
                 sampling.finish()  # what is collected already is learned from first
-            if parts.modes.calibrating is not calibrating:
-                calibrating = parts.modes.calibrating
-                parts.reporter.runs_in(mode, calibrating=calibrating)
-        return False
+            if order.calibrating is not before.calibrating:
+                self._parts.reporter.runs_in(mode, calibrating=order.calibrating)
+        return order
 
-    def _collected(self, sampling: Sampling) -> Gathered[Any] | None:
+    def _collected(self, sampling: Sampling) -> Gathered[Any]:
         """The next steps, when every learner has its own. May raise Interrupted, and then on all of them."""
         with self._in_step():
             return sampling.next()
@@ -201,12 +198,13 @@ class LearnerLoop:
         self._evaluate = parts.evaluations.due(steps)
         done = parts.targets.met(steps, parts.episodes.recent)
         due = time.monotonic() - self._saved_at >= self._interval_seconds
-        return Order(done=done, save=self._evaluate or due)
+        save = self._evaluate or due
+        return Order(done=done, save=save, mode=parts.modes.mode, calibrating=parts.modes.calibrating)
 
-    def _sample(self, mode: Mode) -> Sampling:
+    def _sample(self, order: Order) -> Sampling:
         """Begin to collect from where the loop stands."""
-        parts = self._parts
-        parts.reporter.runs_in(mode, calibrating=parts.modes.calibrating)
+        parts, mode = self._parts, order.mode
+        parts.reporter.runs_in(mode, calibrating=order.calibrating)
         parts.experience.act_apart(mode is Mode.Async)
         parts.experience.publish(self._position.updates)
         steps = Steps(
@@ -235,7 +233,7 @@ class LearnerLoop:
             self._parts.reporter.pause()
             time.sleep(POLL_SECONDS)
 
-    def _iterate(self, gathered: Gathered[Any]) -> Order:
+    def _iterate(self, mode: Mode, gathered: Gathered[Any]) -> Order:
         """The updates that are due after these steps, and what there is to keep of that."""
         parts, position = self._parts, self._position
         with parts.metrics.rest_is_other():
@@ -246,7 +244,7 @@ class LearnerLoop:
             order = self._agree()
             self._follow(order)
         parts.reporter.tick()
-        parts.modes.iterated(lambda: parts.reporter.iteration(self._steps * self._learners))
+        parts.modes.iterated(lambda: parts.reporter.iteration(mode, self._steps * self._learners))
         return order
 
     def _learn(self, gathered: Gathered[Any]) -> None:

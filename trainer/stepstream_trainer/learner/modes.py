@@ -21,7 +21,7 @@ WINDOW_SECONDS: Final = 5.0
 WINDOW_ITERATIONS: Final = 4
 """At least; long iterations make long windows."""
 SETTLING_ITERATIONS: Final = 2
-"""After a switch, not counted: the first to collect ahead finds nobody learning, and caches are cold."""
+"""Not counted where a mode begins: the first to collect ahead finds nobody learning, and caches are cold."""
 MARGIN: Final = 0.05
 """By which Async must be faster: Sync is on-policy and repeatable, which is worth that much."""
 HYSTERESIS: Final = 0.10
@@ -34,6 +34,8 @@ CHANGED_SECONDS: Final = 60.0
 class Iteration:
     """What the loop has just done."""
 
+    mode: Mode
+    """In which."""
     steps: int
     policy_lag: float | None
     """Updates, on average; None where samples come from a replay."""
@@ -111,7 +113,9 @@ class _Calibration:
         return WINDOWS[self.window]
 
     def add(self, iteration: Iteration, seconds: float) -> bool:
-        """Whether the round is complete."""
+        """Whether the round is complete. What was collected ahead of a switch is learned from in its old mode."""
+        if iteration.mode is not self.mode:
+            return False
         self.iterations += 1
         if self.iterations <= SETTLING_ITERATIONS:
             return False

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from stepstream_trainer.config import Mode
 from stepstream_trainer.learner.checkpoint import State, deserialise, serialise
 from stepstream_trainer.learner.experience import Position
 from stepstream_trainer.learner.gathering import Interrupted, Pause
@@ -29,6 +30,10 @@ class Order:
 
     done: bool
     save: bool
+    mode: Mode
+    """Sync or Async: to collect in, from the next iteration on."""
+    calibrating: bool
+    """Whether that is because it is being measured."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,7 +158,8 @@ class InStep:
             self._board.discard(f"order/{self._iteration - 1}")  # all have read it: they have told their news since
             return decided
         self._board.put(f"news/{self.rank}/{self._iteration}", json.dumps(asdict(news)).encode())
-        return Order(**json.loads(self._board.get(order, self._tick)))
+        said = json.loads(self._board.get(order, self._tick))
+        return Order(**said | {"mode": Mode(said["mode"])})
 
     def gather(self, state: State) -> Sequence[State]:
         if self.rank:

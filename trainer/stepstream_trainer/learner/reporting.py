@@ -95,10 +95,11 @@ class Reporter:
         self._metrics.decided(decision)
         _log.info("mode_decided", mode=decision.selected.value, reason=decision.reason)
 
-    def iteration(self, steps: int) -> Iteration:
-        """What the loop has just done, with `steps`."""
+    def iteration(self, mode: Mode, steps: int) -> Iteration:
+        """What the loop has just done, in this mode, with `steps`."""
         totals = self._metrics.totals
         return Iteration(
+            mode=mode,
             steps=steps,
             policy_lag=self._policy_lag,
             learning=totals.updates > 0 and (totals.replay is None or totals.replay.steps_to_learning == 0),

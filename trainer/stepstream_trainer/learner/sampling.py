@@ -7,6 +7,8 @@
 Ahead, the sampler waits only for memory that the loop still learns from, and the loop only for steps: with two memories
 an iteration's steps were chosen by a policy that lacks the updates of one iteration at most. Nothing is shared while it
 is written: memory passes from one to the other and back, parameters by `acting.py`.
+
+Learners in step finish alike: which iteration is the last follows from when they were told, and from no thread's pace.
 """
 
 from __future__ import annotations
@@ -32,14 +34,18 @@ SAMPLER = "sampler"
 class Sampling(Protocol):
     """Loop thread only."""
 
-    def next(self) -> Gathered[Any] | None:
-        """The next iteration's steps; None after `finish`, when there are no more. May raise Interrupted."""
+    @property
+    def over(self) -> bool:
+        """Whether `next` has given everything: some time after `finish`."""
+
+    def next(self) -> Gathered[Any]:
+        """The next iteration's steps. May raise Interrupted."""
 
     def learned(self) -> None:
         """What `next` gave last is not needed any more."""
 
     def finish(self) -> None:
-        """Begin to collect nothing more."""
+        """Collect no more than may have been begun."""
 
     def close(self) -> None:
         """Break off; nobody collects any more when this returns."""
@@ -85,19 +91,19 @@ class Direct:
     def __init__(self, steps: Steps, pause: Pause) -> None:
         self._steps = steps
         self._pause = pause
-        self._finished = False
+        self.over = False
 
-    def next(self) -> Gathered[Any] | None:
-        return None if self._finished else self._steps.collect(self._pause)
+    def next(self) -> Gathered[Any]:
+        return self._steps.collect(self._pause)
 
     def learned(self) -> None:
         pass
 
     def finish(self) -> None:
-        self._finished = True
+        self.over = True
 
     def close(self) -> None:
-        self._finished = True
+        pass
 
 
 class Ahead:
@@ -110,12 +116,20 @@ class Ahead:
         self._pause = pause
         self._stopping = stopping
         self._free = threading.Semaphore(steps.memories)
-        self._gathered: queue.SimpleQueue[Gathered[Any] | Exception | None] = queue.SimpleQueue()
-        self._finishing, self._closing = threading.Event(), threading.Event()
+        self._gathered: queue.SimpleQueue[Gathered[Any] | Exception] = queue.SimpleQueue()
+        self._begun = self._given = 0
+        """Iterations: by the sampler, and to the loop."""
+        self._last: int | None = None
+        """So many are made in all."""
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name=SAMPLER, daemon=True)
         self._thread.start()
 
-    def next(self) -> Gathered[Any] | None:
+    @property
+    def over(self) -> bool:
+        return self._given == self._last
+
+    def next(self) -> Gathered[Any]:
         started = time.perf_counter()
         while True:
             try:
@@ -126,13 +140,16 @@ class Ahead:
         self._metrics.spent(LoopPhase.IDLE, time.perf_counter() - started)
         if isinstance(found, Exception):
             raise found
+        self._given += 1
         return found
 
     def learned(self) -> None:
         self._free.release()
 
     def finish(self) -> None:
-        self._finishing.set()
+        """There is memory for so many beside those that were learned from: one sampler has begun them, or will."""
+        if self._last is None:
+            self._last = self._given + self._steps.memories
 
     def close(self) -> None:
         self._closing.set()
@@ -141,21 +158,18 @@ class Ahead:
     def _work(self) -> None:
         """The sampler's life. What it raises is raised where the loop waits for steps."""
         try:
-            while self._await_memory():
+            while self._begun != self._last:
+                self._await_memory()
+                self._begun += 1
                 self._gathered.put(self._steps.collect(self._go_on))
-            self._gathered.put(None)
         except Exception as error:  # noqa: BLE001 - a thread ends here
             self._gathered.put(error)
 
-    def _await_memory(self) -> bool:
-        """Whether there is something to collect into, and anything to be collected."""
+    def _await_memory(self) -> None:
         started = time.perf_counter()
         while not self._free.acquire(timeout=POLL_SECONDS):
             self._go_on()
-            if self._finishing.is_set():
-                return False
         self._metrics.spent(LoopPhase.HOLD, time.perf_counter() - started)
-        return not self._finishing.is_set()
 
     def _go_on(self) -> None:
         if self._closing.is_set() or self._stopping():
