@@ -15,6 +15,8 @@ JOB ?= examples/pong-ppo.yaml
 ARGS ?=
 
 BIN := $(abspath $(VENV))/bin
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+KIND_CONFIG := $(CURDIR)/build/kind.conf
 READY := $(VENV)/.stepstream-ready
 CANDIDATES := python3 python3.13 python3.12 python3.11 python3.14 python
 SUITABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
@@ -22,7 +24,7 @@ SUITABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup run test test-e2e tools images cluster-up cluster-down lint types verify protos bench docs clean
+.PHONY: help setup run test test-e2e tools images sbom cluster-up cluster-down kind-up kind-down lint types verify protos bench docs clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -41,11 +43,24 @@ tools: $(READY)  ## Build the programs that the tests need (once; make test does
 images: $(READY)  ## Build the images with docker, podman or buildah (ARGS="--engine docker simulator" for one)
 	@$(BIN)/python -m charts.images.build $(ARGS)
 
+sbom: $(READY)  ## List what the images hold, with licences, in dist/sbom (ARGS="simulator" for one)
+	@$(BIN)/python -m charts.images.sbom --syft "$$($(BIN)/python -m tests.support.tools path syft)" $(ARGS)
+
 cluster-up: $(READY)  ## Start a one-node Kubernetes on this machine (Linux, root; ARGS=--install for Debian's packages)
 	@$(BIN)/python -m tests.support.one_node up $(ARGS)
 
 cluster-down: $(READY)  ## End it (ARGS=--purge: and forget its images)
 	@$(BIN)/python -m tests.support.one_node down $(ARGS)
+
+kind-up: $(READY)  ## The same on kind with docker: build the images, start a cluster that has them
+	@$(BIN)/python -m charts.images.build --engine docker >&2
+	@kind create cluster --name stepstream --kubeconfig $(KIND_CONFIG) >&2
+	@kind load docker-image --name stepstream $(patsubst %,stepstream/%:$(VERSION),operator simulator learner) >&2
+	@echo $(KIND_CONFIG)
+
+kind-down:  ## End it
+	@kind delete cluster --name stepstream --kubeconfig $(KIND_CONFIG)
+	@rm -f $(KIND_CONFIG)
 
 test-e2e: $(READY)  ## Try everything on a real cluster: the one of KUBECONFIG, or one of our own
 	@$(BIN)/python -m pytest -n 0 tests/cluster $(ARGS)

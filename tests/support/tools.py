@@ -96,6 +96,16 @@ NODE_MODULES = (
     ),
 )
 """What a node that runs pods needs beside them, and who watches them: of `make test-e2e` alone."""
+RELEASE_MODULES = (
+    GoModule(
+        name="syft",
+        module="github.com/anchore/syft",
+        version="v1.57.1",
+        commands={"syft": "github.com/anchore/syft/cmd/syft"},
+        ldflags="-X main.version=1.57.1",
+    ),
+)
+"""Of `make sbom` alone."""
 CONTROL_PLANE = ("kubernetes", "etcd", "kwok")
 """Modules that a control plane is made of."""
 BUILD_SECONDS = "build-seconds"
@@ -112,7 +122,7 @@ def binary(name: str) -> Path:
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     if assets and os.access(Path(assets) / name, os.X_OK):
         return Path(assets) / name
-    module = next(module for module in (*MODULES, *NODE_MODULES) if name in module.commands)
+    module = next(module for module in (*MODULES, *NODE_MODULES, *RELEASE_MODULES) if name in module.commands)
     return module_directory(module) / name
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from charts.images.build import ROLES, SIMULATOR_BAR_MB, Engine, check_size, engine
+from charts.images.sbom import Package, licence_table, packages_of
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -79,6 +80,26 @@ def test_a_simulators_image_at_its_bar_and_a_learners_of_any_size_pass(monkeypat
     sizes = {"simulator": SIMULATOR_BAR_MB, "learner": 100 * SIMULATOR_BAR_MB}
     monkeypatch.setattr(Engine, "size_bytes", lambda self, image: sizes[image] * 1_000_000)
     check_size(Engine(name="docker"), {role: role for role in sizes})
+
+
+SPDX = {
+    "packages": [
+        {"SPDXID": "image", "name": "stepstream/simulator", "versionInfo": "0.1.0"},
+        {"SPDXID": "a", "name": "numpy", "versionInfo": "2.4.6", "licenseDeclared": "BSD-3-Clause"},
+        {"SPDXID": "b", "name": "odd", "licenseConcluded": "NOASSERTION", "licenseDeclared": "NOASSERTION"},
+    ],
+    "relationships": [{"relationshipType": "DESCRIBES", "relatedSpdxElement": "image"}],
+}
+
+
+def test_licences_are_listed_with_the_images_that_hold_the_package() -> None:
+    found = packages_of(SPDX)
+    assert found == {Package("numpy", "2.4.6", "BSD-3-Clause"), Package("odd", "", "")}
+    table = licence_table({"simulator": found, "learner": {Package("numpy", "2.4.6", "BSD-3-Clause")}})
+    assert table.splitlines()[-2:] == [
+        "| numpy | 2.4.6 | BSD-3-Clause | simulator, learner |",
+        "| odd |  | not told | simulator |",
+    ]
 
 
 @pytest.mark.parametrize("fails_at", ["info", "buildx"])
