@@ -91,7 +91,7 @@ clean:  ## Remove caches and build output; keeps runs/ and the virtual environme
 
 # The stamp is newer than what it was made from, so a warm target starts at once.
 $(READY): pyproject.toml constraints.txt | $(VENV)/bin/python
-	@echo "Installing Stepstream into $(VENV); the first time fetches about 5 GB, most of it torch."
+	@echo "Installing Stepstream into $(VENV); the first time fetches about 5 GB, most of it torch." >&2
 	@$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from tests.support.daemons import eventually
-from tests.support.documented import ROOT, commands
+from tests.support.documented import ROOT, commands, made
 from tests.support.one_node.__main__ import PACKAGES
 
 CI = {
@@ -125,11 +125,9 @@ def test_a_job_of_ones_own_runs(tour: Tour) -> None:
 
 
 @pytest.mark.parametrize("words", ["make help", f'make run ARGS="--run-dir HERE/runs/made {SHORT}"'])
-def test_make_does_it_too(words: str, tour: Tour, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_make_does_it_too(words: str, tour: Tour) -> None:
     """Shortened: Pong takes half an hour."""
-    monkeypatch.setenv("VENV", sys.prefix)
-    monkeypatch.setenv("MAKEFLAGS", f"--old-file={sys.prefix}/.stepstream-ready")  # nothing is installed now
-    tour(words.replace("make", f"make -C {ROOT}", 1).replace("HERE", str(tour.directory)))
+    tour(made(words).replace("HERE", str(tour.directory)))
 
 
 def test_no_command_of_the_pages_is_left_out() -> None:

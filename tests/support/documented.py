@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,13 @@ class Documented:
     @property
     def program(self) -> str:
         return next(word for word in self.command.split() if "=" not in word)
+
+
+def made(command: str) -> str:
+    """A command of make, as it is run in the midst of tests: in their environment, where nothing is installed now."""
+    return command.replace(
+        "make ", f"make --no-print-directory -C {ROOT} -o {sys.prefix}/.stepstream-ready VENV={sys.prefix} ", 1
+    )
 
 
 def commands() -> list[Documented]:
