@@ -160,6 +160,8 @@ class Ahead:
         try:
             while self._begun != self._last:
                 self._await_memory()
+                if self._begun == self._last:  # it was told meanwhile
+                    return
                 self._begun += 1
                 self._gathered.put(self._steps.collect(self._go_on))
         except Exception as error:  # noqa: BLE001 - a thread ends here
