@@ -40,7 +40,8 @@ PONG: dict[str, dict[str, Any]] = {
     "CategoricalDQN": REPLAY,
     "EpsilonRainbow": REPLAY,
 }
-STEPS = {"CartPole-v1": 40_000, "ALE/Pong-v5": 6_000}
+STEPS = {"CartPole-v1": 40_000, "ALE/Pong-v5": 16_000}
+"""Enough for a game of Pong to end."""
 STRAGGLER_STEPS = {False: 6_000, True: 2_000}
 PACE_MS = 2.0
 
