@@ -34,7 +34,7 @@ class Paced(CartPoleEnv):
 SLOTS = 16
 SLOW_SECONDS, QUICK_SECONDS = 0.005, 0.0005
 """Of a step."""
-SLOW_LEARNER = {"name": "PPO", "parameters": {"horizon": 32, "minibatchSize": 128, "epochs": 100}}
+SLOW_LEARNER = {"name": "PPO", "parameters": {"horizon": 32, "minibatchSize": 128, "epochs": 250}}
 MOST = 8
 MEASURED_SECONDS = 20
 SETTLES_SECONDS = 420
