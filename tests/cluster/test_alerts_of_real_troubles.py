@@ -23,6 +23,7 @@ from tests.support.helm import Helm
 from tests.support.kubectl import Kubectl
 from tests.support.last_lines import TellAtTheEnd
 from tests.support.monitored_jobs import PPO, REFUSED_STREAMS, RESOURCES, SLOTS, cartpole, learner_address
+from tests.support.own_environment import own_environment
 from tests.support.prometheus import Prometheus
 from tests.support.real_cluster import RealCluster, released, rights_withdrawn
 from tests.support.real_job import Object, RealJob
@@ -335,26 +336,15 @@ def test_an_environment_that_is_wrongly_called_deterministic(
 ) -> None:
     """Its simulator is lost, and the episodes cannot be rebuilt."""
     name = "StepstreamRebuiltDifferently"
-    files = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "whims"}, "data": {"whims.py": WHIM}}
-    assert user("create", "-f", "-", given=files) == "configmap/whims created"
-    container = {
-        "name": "simulator",
-        "env": [{"name": "PYTHONPATH", "value": "/whims"}],
-        "volumeMounts": [{"name": "whims", "mountPath": "/whims"}],
-    }
-    pod = {"containers": [container], "volumes": [{"name": "whims", "configMap": {"name": "whims"}}]}
-    whimsical = cartpole(
-        "whimsical",
-        environment={"id": "Whim-v0", "entryPoint": "whims:Whim", "deterministic": True},
-        simulators={"replicas": 1, "resources": RESOURCES, "template": {"spec": pod}},
-    )
-    with trained(user, whimsical) as job:
-        seen = job_steps(job)
-        eventually(lambda: job_steps(job) > seen, timeout_seconds=30, what="it steps")
-        user("delete", "pod", job.ready_pods("simulator")[0], "--wait=false")
-        fired = alerts.fire(name, training_job=job.name)
-        told(fired, alerts.stop(name, training_job=job.name), name)
-    user("delete", "configmap", "whims")
+    entry = {"id": "Whim-v0", "entryPoint": "whims:Whim", "deterministic": True}
+    with own_environment(user, "whims", WHIM) as template:
+        simulators = {"replicas": 1, "resources": RESOURCES, "template": template}
+        with trained(user, cartpole("whimsical", environment=entry, simulators=simulators)) as job:
+            seen = job_steps(job)
+            eventually(lambda: job_steps(job) > seen, timeout_seconds=30, what="it steps")
+            user("delete", "pod", job.ready_pods("simulator")[0], "--wait=false")
+            fired = alerts.fire(name, training_job=job.name)
+            told(fired, alerts.stop(name, training_job=job.name), name)
 
 
 def test_that_was_every_alert(alerts: Alerts) -> None:

@@ -16,6 +16,7 @@ from tests.support.daemons import eventually, lasts
 from tests.support.kubectl import Kubectl
 from tests.support.last_lines import TellAtTheEnd
 from tests.support.monitored_jobs import RESOURCES, cartpole
+from tests.support.own_environment import own_environment
 from tests.support.real_job import RealJob
 
 PACED = """
@@ -46,16 +47,9 @@ pytestmark = pytest.mark.timeout(900)
 
 @pytest.fixture(scope="module")
 def paced(user: Kubectl) -> Iterator[dict[str, Any]]:
-    """What brings the environment into a simulator's pod."""
-    files = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "paced"}, "data": {"paced.py": PACED}}
-    assert user("create", "-f", "-", given=files) == "configmap/paced created"
-    container = {
-        "name": "simulator",
-        "env": [{"name": "PYTHONPATH", "value": "/paced"}],
-        "volumeMounts": [{"name": "paced", "mountPath": "/paced"}],
-    }
-    yield {"spec": {"containers": [container], "volumes": [{"name": "paced", "configMap": {"name": "paced"}}]}}
-    user("delete", "configmap", "paced")
+    """The template of simulators that have the environment."""
+    with own_environment(user, "paced", PACED) as template:
+        yield template
 
 
 @contextmanager
