@@ -78,7 +78,8 @@ def test_each_of_a_thousand_jobs_is_refused_by_the_name_of_a_field_or_reconciled
 
     submit()
     assert len(accepted) + len(refused) >= EXAMPLES
-    assert min(len(accepted), len(refused)) > EXAMPLES / 10  # how many depends on which modules hypothesis finds constants in
+    # How many are accepted hangs on the modules that are loaded: Hypothesis draws from their constants, too.
+    assert min(len(accepted), len(refused)) > EXAMPLES / 10
     what = "each is reconciled"
     eventually(lambda: unreconciled(cluster, running) == [], timeout_seconds=120, what=what, interval_seconds=1)
     assert "traceback" not in {key for line in operator.log_lines() for key in line}

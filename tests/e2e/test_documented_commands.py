@@ -102,8 +102,13 @@ def test_the_tour_of_the_readme_solves_cartpole_and_shows_it(tour: Tour) -> None
     assert mean is not None
     assert float(mean[1]) > 400
     pictures = [path for path in (tour.directory / "runs").rglob("*") if path.suffix in (".png", ".gif")]
-    assert {Image.open(path).format for path in pictures} == {"PNG", "GIF"}
+    assert {format_of(picture) for picture in pictures} == {"PNG", "GIF"}
     assert "kind: Job" in said["stepstream render examples/pong-ppo.yaml"]
+
+
+def format_of(picture: Path) -> str | None:
+    with Image.open(picture) as opened:
+        return opened.format
 
 
 def test_a_run_of_ones_own_is_stopped_by_ctrl_c(tour: Tour) -> None:
