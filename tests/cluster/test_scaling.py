@@ -39,6 +39,8 @@ SLOW_LEARNER = {"name": "PPO", "parameters": {"horizon": 32, "minibatchSize": 12
 MOST = 8
 MEASURED_SECONDS = 20
 SETTLES_SECONDS = 420
+LOOK_SECONDS = 2.0
+"""kubectl takes a tenth of a second of the processors that the job is measured on."""
 STAYS_SECONDS = 150
 """More than twice what the autoscaler rests between two decisions."""
 
@@ -116,15 +118,26 @@ def test_an_autoscaler_comes_to_rest(user: Kubectl, paced: dict[str, Any], tell_
         learner, began = job.learner(), time.monotonic()
         uid, numbers = job.uid(learner), [1]
 
+        changed_at = began
+
         def rests() -> bool:
+            nonlocal changed_at
             wanted = int(job.get()["spec"]["simulators"]["replicas"])
             if wanted != numbers[-1]:
                 numbers.append(wanted)
-                changed_at[:] = [time.monotonic()]
-            return time.monotonic() - changed_at[0] > STAYS_SECONDS
+                changed_at = time.monotonic()
+            return time.monotonic() - changed_at > STAYS_SECONDS
 
-        changed_at = [began]
-        eventually(rests, timeout_seconds=SETTLES_SECONDS + STAYS_SECONDS, what=f"it rests for {STAYS_SECONDS} s")
+        try:
+            eventually(
+                rests,
+                timeout_seconds=SETTLES_SECONDS + STAYS_SECONDS,
+                what=f"it rests for {STAYS_SECONDS} s",
+                interval_seconds=LOOK_SECONDS,
+            )
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {numbers}") from error
+        settled = changed_at - began
         settled = changed_at[0] - began
         tell_at_the_end(
             f"autoscaling between 1 and {MOST}: {numbers} simulators, the last of them after {settled:.0f} s"
