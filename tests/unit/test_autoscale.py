@@ -24,8 +24,21 @@ LIMITS = Limits(minimum=2, maximum=20)
         (2, 0.01, 0.9, None),
         (8, 0.05, 0.5, None),
         (8, 0.08, 0.9, None),
+        (8, 0.22, 0.84, 10),
+        (8, 0.22, 0.86, None),
     ],
-    ids=["starved", "few", "near the maximum", "at the maximum", "idle", "at the minimum", "matched", "in between"],
+    ids=[
+        "starved",
+        "few",
+        "near the maximum",
+        "at the maximum",
+        "idle",
+        "at the minimum",
+        "matched",
+        "in between",
+        "more would help a little",
+        "more would stand still",
+    ],
 )
 def test_the_number_follows_the_waiting(replicas: int, learner: float, simulator: float, wanted: int | None) -> None:
     decided = decide_simulators(replicas, replicas, LIMITS, Waiting(learner=learner, simulator=simulator))

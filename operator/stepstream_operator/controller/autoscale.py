@@ -1,6 +1,7 @@
 """How many simulators a job should have, from what its learners and simulators wait for.
 
-    learners starve   (wait for rows above STARVING of their time)    -> a quarter more, once all asked for are ready
+    learners starve   (wait for rows above STARVING of their time)    -> a quarter more, once all asked for are ready,
+                      unless simulators stand still above STANDING of theirs: then it is not for them that learners wait
     simulators wait   (wait for actions above IDLE of their time)     -> a tenth fewer
     in between                                                        -> as they are
 
@@ -17,6 +18,9 @@ from dataclasses import dataclass
 STARVING = 0.10
 # Simulators of alternating groups wait about half their time where learner and simulators are matched.
 IDLE = 0.70
+# A simulator that steps for less than a seventh of the time is not what holds up a learner: the way there and back is,
+# and the learner's own work. More of them would stand still even longer.
+STANDING = 0.85
 GROW = 1.25
 SHRINK = 0.9
 # New pods need seconds to start and slots move at episode ends: the effect must be seen before the next step.
@@ -45,7 +49,8 @@ class Scaling:
 
 def decide_simulators(replicas: int, ready: int, limits: Limits, waiting: Waiting) -> Scaling | None:
     """The new number and why, or None where it should stay: what no node has room for is not asked for again."""
-    if waiting.learner > STARVING and replicas < limits.maximum and ready >= replicas:
+    starve = waiting.learner > STARVING and waiting.simulator <= STANDING
+    if starve and replicas < limits.maximum and ready >= replicas:
         wanted = min(limits.maximum, max(replicas + 1, math.floor(replicas * GROW)))
         return Scaling(replicas=wanted, reason=f"learners wait {waiting.learner:.0%} of their time for simulators")
     if waiting.learner <= STARVING / 2 and waiting.simulator > IDLE and replicas > limits.minimum:
