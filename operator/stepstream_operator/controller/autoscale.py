@@ -18,9 +18,9 @@ from dataclasses import dataclass
 STARVING = 0.10
 # Simulators of alternating groups wait about half their time where learner and simulators are matched.
 IDLE = 0.70
-# A simulator that steps for less than a seventh of the time is not what holds up a learner: the way there and back is,
+# A simulator that steps for less than a fifth of the time is not what holds up a learner: the way there and back is,
 # and the learner's own work. More of them would stand still even longer.
-STANDING = 0.85
+STANDING = 0.80
 GROW = 1.25
 SHRINK = 0.9
 # New pods need seconds to start and slots move at episode ends: the effect must be seen before the next step.
