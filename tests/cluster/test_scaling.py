@@ -138,7 +138,6 @@ def test_an_autoscaler_comes_to_rest(user: Kubectl, paced: dict[str, Any], tell_
         except AssertionError as error:
             raise AssertionError(f"{error}; {numbers}") from error
         settled = changed_at - began
-        settled = changed_at[0] - began
         tell_at_the_end(
             f"autoscaling between 1 and {MOST}: {numbers} simulators, the last of them after {settled:.0f} s"
         )
