@@ -176,18 +176,27 @@ def _made(directory: Path) -> Path:
     return directory
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Builds Stepstream's images and holds a bar on the simulator's size.")
+def add_names(parser: argparse.ArgumentParser) -> None:
+    """What says which images are meant: --engine, --tag, --prefix and roles."""
     parser.add_argument("--engine", default="", choices=("", *ENGINES), help="default: the first that is here")
-    parser.add_argument("--base", default="", help=f"a Debian with Python, or {DEBOOTSTRAP}")
     parser.add_argument("--tag", default=version())
     parser.add_argument("--prefix", default="", help="goes before /operator, /simulator and /learner")
     parser.add_argument("roles", nargs="*", default=ROLES, help=f"default: {' '.join(ROLES)}")
+
+
+def prefix_of(engine: Engine) -> str:
+    """Of images that nobody has named otherwise."""
+    return "localhost/stepstream" if engine.name == "buildah" else "stepstream"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Builds Stepstream's images and holds a bar on the simulator's size.")
+    parser.add_argument("--base", default="", help=f"a Debian with Python, or {DEBOOTSTRAP}")
+    add_names(parser)
     arguments = parser.parse_args()
     chosen = engine(arguments.engine)
-    local = chosen.name == "buildah"
-    prefix = arguments.prefix or ("localhost/stepstream" if local else "stepstream")
-    base = arguments.base or (DEBOOTSTRAP if local else "")
+    prefix = arguments.prefix or prefix_of(chosen)
+    base = arguments.base or (DEBOOTSTRAP if chosen.name == "buildah" else "")
     images = build(chosen, base=base, roles=tuple(arguments.roles), tag=arguments.tag, prefix=prefix)
     check_size(chosen, images)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charts.images.build import ENGINES, ROLES, ROOT, Engine, cache_directory, engine, version
+from charts.images.build import ROOT, Engine, add_names, cache_directory, engine, prefix_of
 
 UNKNOWN = ("", "NOASSERTION", "NONE")
 """How SPDX says that a package does not tell its licence."""
@@ -82,14 +82,11 @@ def scan(syft: Path, engine: Engine, image: str, destination: Path) -> dict[str,
 def main() -> None:
     parser = argparse.ArgumentParser(description="Writes an SBOM of each image, and a table of licences.")
     parser.add_argument("--syft", type=Path, default=Path("syft"), help="the program")
-    parser.add_argument("--engine", default="", choices=("", *ENGINES), help="default: the first that is here")
-    parser.add_argument("--tag", default=version())
-    parser.add_argument("--prefix", default="", help="goes before /operator, /simulator and /learner")
     parser.add_argument("--to", type=Path, default=ROOT / "dist" / "sbom", help="folder")
-    parser.add_argument("roles", nargs="*", default=ROLES, help=f"default: {' '.join(ROLES)}")
+    add_names(parser)
     arguments = parser.parse_args()
     chosen = engine(arguments.engine)
-    prefix = arguments.prefix or ("localhost/stepstream" if chosen.name == "buildah" else "stepstream")
+    prefix = arguments.prefix or prefix_of(chosen)
     arguments.to.mkdir(parents=True, exist_ok=True)
     packages = {}
     for role in arguments.roles:

@@ -127,6 +127,7 @@ def test_a_run_of_ones_own_is_stopped_by_ctrl_c(tour: Tour) -> None:
 def test_a_job_of_ones_own_runs(tour: Tour) -> None:
     """Shortened."""
     tour(f"stepstream run job.yaml {SHORT} --set spec.algorithm.parameters.learningStartsSteps=256")
+    assert tour.history("cartpole-dqn")[-1]["steps"] == 512
 
 
 @pytest.mark.parametrize("words", ["make help", f'make run ARGS="--run-dir HERE/runs/made {SHORT}"'])

@@ -147,7 +147,7 @@ class Ahead:
         self._free.release()
 
     def finish(self) -> None:
-        """There is memory for so many beside those that were learned from: one sampler has begun them, or will."""
+        """There is memory for so many beside those that were learned from: the sampler has begun them, or will."""
         if self._last is None:
             self._last = self._given + self._steps.memories
 
