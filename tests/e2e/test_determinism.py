@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -163,13 +164,12 @@ def test_without_its_replay_a_resumed_learner_fills_one_before_it_learns(tmp_pat
         job.start_learner()
         job.wait_until(lambda: "learning goes on after" in job.status().get("message", ""), "word of the empty replay")
         assert "replay_refills" in job.log()
-        before = job.status()
+        made = job.status()["updates"]
         job.wait_until(lambda: job.status()["message"] == "", "a replay that is full enough")
-        after = job.status()
         job.finish()
-        learned = int(2.5 * (after["steps"] - before["steps"]) / 32)
-        assert after["updates"] - before["updates"] < learned / 2, "it learned while the replay filled"
-        assert job.final_status()["updates"] > after["updates"]
+        [goes_on_at] = {int(found) for found in re.findall(r"learning_goes_on_at\W+(\d+)", job.log())}
+        learned = (job.final_status()["updates"] - made) * 32 / (config.total_steps - goes_on_at)
+        assert learned == pytest.approx(2.5, rel=0.02), "it learned while the replay filled"
 
 
 @pytest.mark.timeout(900)

@@ -129,7 +129,7 @@ class StoreClient:
             request = self._next_request(beat_at)
             if request is not None:
                 self._answer(store, request)
-            elif self._closed.is_set():
+            elif self._closed.is_set() and self._requests.empty():  # what was asked before it was closed comes first
                 return
             if self._beat is not None and time.monotonic() >= beat_at:
                 self._beat(store)
