@@ -33,7 +33,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 
 
 def manifest(algorithm: str, environments: int) -> dict[str, Any]:
-    """Everything that the settings do not say is the default."""
+    """What the settings do not say is the default, but for one group: simulators share the learner's cores."""
     return {
         "apiVersion": "stepstream.dev/v1alpha1",
         "kind": "TrainingJob",
@@ -43,7 +43,7 @@ def manifest(algorithm: str, environments: int) -> dict[str, Any]:
             "algorithm": {"name": algorithm, "parameters": PARAMETERS[algorithm]},
             "mode": "Sync",
             "totalSteps": ENDLESS,
-            "learners": {"environments": environments},
+            "learners": {"environments": environments, "groups": 1},
             "simulators": {"replicas": 1},
         },
     }
