@@ -19,7 +19,6 @@ import pytest
 from stepstream_trainer.learner import meeting
 from stepstream_trainer.learner.board import Board, CannotHostError, RankLostError, RanksMissingError
 from stepstream_trainer.learner.homes import Need
-from stepstream_trainer.learner.store_client import StoreClient
 from tests.support.board_process import MET, board_process
 from tests.support.daemons import free_ports
 from tests.support.data_plane import wait_until
@@ -224,23 +223,6 @@ def test_a_learner_that_leaves_is_missed_at_once(address: str) -> None:
         second.close()
         with pytest.raises(RankLostError, match="learner 1 has left"):
             first.arrive("end", pause=go_on)
-
-
-def test_what_a_client_was_told_before_it_was_closed_is_done() -> None:
-    connecting, done = threading.Event(), threading.Event()
-
-    def connect() -> Any:
-        connecting.set()
-        time.sleep(0.2)
-        return object()
-
-    client = StoreClient(connect, silence_seconds=60.0)
-    client.start()
-    assert connecting.wait(MARGIN_SECONDS)
-    client.beat_with(lambda _: None)
-    client.tell(lambda _: done.set())
-    client.close()
-    assert done.is_set()
 
 
 def test_whoever_leaves_after_the_last_point_is_missed_by_nobody() -> None:

@@ -73,7 +73,7 @@ def test_whoever_waits_for_a_store_that_hangs_can_break_off(released: threading.
 
 
 def test_a_store_that_answers_no_beat_is_silent(released: threading.Event) -> None:
-    client = client_of(silence_seconds=0.2)
+    client = client_of(silence_seconds=1.0)
     beats = threading.Event()
     client.beat_with(lambda store: beats.set())
     assert beats.wait(PATIENCE_SECONDS)
@@ -116,7 +116,16 @@ def test_what_else_is_wrong_with_connecting_is_told_to_whoever_waits() -> None:
 
 
 def test_what_was_asked_before_the_client_was_closed_is_still_done() -> None:
-    client, done = client_of(), threading.Event()
+    connecting, done = threading.Event(), threading.Event()
+
+    def connect() -> Any:
+        connecting.set()
+        time.sleep(0.1)  # all that follows happens meanwhile
+        return {}
+
+    client = client_of(connect)
+    assert connecting.wait(PATIENCE_SECONDS)
+    client.beat_with(lambda store: None)
     client.tell(lambda store: done.set())
     client.close()
     assert done.is_set()
