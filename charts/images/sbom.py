@@ -20,6 +20,9 @@ from charts.images.build import ROOT, Engine, add_names, cache_directory, engine
 UNKNOWN = ("", "NOASSERTION", "NONE")
 """How SPDX says that a package does not tell its licence."""
 
+NOT_SOUGHT = "-pe-binary-package-cataloger"
+"""Programs for Windows: setuptools brings launchers, which are no packages."""
+
 
 @dataclass(frozen=True, order=True, slots=True)
 class Package:
@@ -64,17 +67,20 @@ def scan(syft: Path, engine: Engine, image: str, destination: Path) -> dict[str,
     """Writes the image's SBOM and gives it back."""
     cache_directory().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache_directory()) as scratch:
-        archive = Path(scratch, "image.tar")
+        layout = Path(scratch, "image")
         if engine.name == "docker":
             kind = "docker-archive"
-            engine("save", "--output", str(archive), image)
+            engine("save", "--output", str(layout), image)
         else:
-            kind = "oci-archive"
-            engine("push", image, f"{kind}:{archive}")
+            kind = "oci-dir"  # syft unpacks no archive of a layer of more than 2 GiB, as torch's is
+            engine("push", image, f"oci:{layout}")
         name, _, tag = image.rpartition(":")
-        command = [str(syft), "scan", f"{kind}:{archive}", "--source-name", name, "--source-version", tag]
+        command = [str(syft), "scan", f"{kind}:{layout}", "--source-name", name, "--source-version", tag]
+        command += ["--select-catalogers", NOT_SOUGHT, "--output", f"spdx-json={destination}"]
         environment = os.environ | {"SYFT_CHECK_FOR_APP_UPDATE": "false", "TMPDIR": scratch}
-        subprocess.run([*command, "--quiet", "--output", f"spdx-json={destination}"], env=environment, check=True)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise SystemExit(f"{done.stderr}{image}: syft ended with {done.returncode}")
     found: dict[str, Any] = json.loads(destination.read_text())
     return found
 

@@ -40,6 +40,7 @@ ELSEWHERE = {
     "make docs": VERIFIED,
     'make test ARGS="--thorough -k crash"': "an hour; `make test` tries a part of it",
     "make sbom": "minutes, most of them once to build syft; tests/unit/test_images.py makes a table of an SBOM",
+    "python -m benchmarks.bench_end_to_end --rounds 1": "a part of `make bench`",
     "make bench": "an hour, beside peers from the network: its records are in benchmarks/results",
     'make images ARGS="--base IMAGE --tag TAG simulator"': "`make images` with other names",
     "make kind-up": NO_DOCKER,
