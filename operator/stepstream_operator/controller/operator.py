@@ -84,6 +84,7 @@ class Operator:
         )
         self._reflectors = self._make_reflectors()
         self._elector = self._make_elector(new_configuration, deposed)
+        self._beginning: list[threading.Thread] = []
         self._workers: list[threading.Thread] = []
         self._electing: list[threading.Thread] = []
 
@@ -100,13 +101,14 @@ class Operator:
             self._run(reflector.run, self._stop)
         if self._elector is not None:
             self._electing.append(self._run(self._elector.run, self._resign))
-        self._run(self._begin)
+        self._beginning.append(self._run(self._begin))
 
     def stop(self) -> None:
         """Lets reconciles that are under way finish, then gives the Lease back. Reflectors, which only read, end with
         their process."""
         self._stop.set()
         self.queue.close()
+        _join(self._beginning)  # it may be starting workers
         _join(self._workers)
         self._resign.set()
         _join(self._electing)
