@@ -114,6 +114,7 @@ class Digest:
             self.slots[slot] = zlib.crc32(repr(seen).encode(), self.slots.get(slot, 0))
 
 
+@pytest.mark.timeout(1800)
 def test_honest_simulators_rows_are_the_same_while_malformed_messages_come(
     request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -149,6 +150,7 @@ REQUESTS = [
 ]
 
 
+@pytest.mark.timeout(1800)
 def test_status_is_answered_as_ever_after_requests_that_are_none(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
