@@ -218,8 +218,9 @@ def main() -> int:
         tables=(end_to_end_table(rates, bounds), bound_table(bounds), rounds_table(rates)),
         notes=(
             "Agent steps; frames are four times as many. Medians over the rounds; of a peer's variants the fastest.",
-            "Stepstream: a learner and a simulator process over gRPC, metrics and history on; its default precision "
-            "for this machine. Peers: their own default precision (float32), rl_games with its torch.compile.",
+            "Stepstream: a learner and a simulator process over gRPC, metrics and history on; one group of "
+            "environments, its default precision for this machine. Peers: their own default precision (float32), "
+            "rl_games with its torch.compile.",
             "Stolen: what the machine's host gave to others meanwhile. What was much disturbed was measured again, "
             "four times at most, and the quietest attempt counts.",
         ),

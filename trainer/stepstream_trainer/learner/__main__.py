@@ -22,6 +22,7 @@ from stepstream_trainer.learner.checkpoint import CheckpointError
 from stepstream_trainer.learner.handshakes import RefusedHandshakes
 from stepstream_trainer.learner.identity import OtherJobError
 from stepstream_trainer.learner.loop import Outcome
+from stepstream_trainer.leaving import leave
 from stepstream_trainer.logs import configure_logs, get_log
 from stepstream_trainer.replay import ReplayTooLargeError, ReplayTooSmallError
 
@@ -116,7 +117,4 @@ def _refuse(sentence: str) -> int:
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # a thread left behind in a call of torch or gRPC would abort a process that Python is ending
+    leave(main(sys.argv[1:]))

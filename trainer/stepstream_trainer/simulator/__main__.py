@@ -12,6 +12,7 @@ from pathlib import Path
 
 from stepstream_trainer.config import ConfigurationErrors, TrainerConfig, contract, load_trainer_config
 from stepstream_trainer.http import CannotListenError, Endpoints, HttpServer
+from stepstream_trainer.leaving import leave
 from stepstream_trainer.logs import configure_logs, get_log
 from stepstream_trainer.metrics import new_registry
 from stepstream_trainer.rows import Spaces
@@ -87,7 +88,4 @@ def _refuse(sentence: str) -> int:
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # threads of leases may be in the midst of a step that nobody waits for
+    leave(main(sys.argv[1:]))
