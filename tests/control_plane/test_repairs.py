@@ -83,6 +83,7 @@ def test_drift_in_any_child_is_repaired(cluster: Cluster) -> None:
 
 def test_a_child_that_somebody_deletes_comes_back(cluster: Cluster) -> None:
     run(cluster)
+    simulators(cluster, 2)
     learners = uids(cluster.pods("learner"))
     deleted = (CONFIG_MAPS, SERVICES, NETWORK_POLICIES, DISRUPTION_BUDGETS, DEPLOYMENTS, SECRETS)
     before = {kind: child(cluster, kind)["metadata"]["uid"] for kind in deleted}

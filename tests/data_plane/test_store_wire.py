@@ -17,7 +17,7 @@ from stepstream_trainer.algorithms.descent import StoredDescent
 from stepstream_trainer.algorithms.flat import Flat, FlatParameters
 from stepstream_trainer.learner import mailbox
 from stepstream_trainer.learner.homes import Need
-from stepstream_trainer.learner.ledger import Ledger
+from stepstream_trainer.learner.ledger import Ledger, Totals
 from stepstream_trainer.learner.meeting import RankLostError, RanksMissingError
 from stepstream_trainer.learner.ranks import News
 from stepstream_trainer.learner.store_link import StoreLink, StoreRefusedError
@@ -105,7 +105,9 @@ def test_counts_episodes_and_needs_go_to_rank_0_and_come_back() -> None:
         link = group.link(1)
         group.ledger.account(steps=100, updates=5)
         totals = link.account(steps=20, updates=1, news=News(returns=[1.5], lengths=[7]))
-        assert (totals.steps, totals.updates, totals.done) == (120, 6, False)
+        assert totals == Totals(steps=120, updates=6, enough=False, done=False)
+        group.ledger.enough()
+        assert link.account(steps=0, updates=0) == Totals(steps=120, updates=6, enough=True, done=False)
         assert group.ledger.take_news() == [News(returns=[1.5], lengths=[7])]
         group.ledger.tell_need(Need(free_slots=3, simulators=frozenset({"a"})))
         link.tell_need(Need(free_slots=2, simulators=frozenset({"b"})))

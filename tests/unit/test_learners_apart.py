@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -89,6 +89,19 @@ def test_what_rank_0_has_kept_ends_the_job_for_all() -> None:
     host.end()
     assert visitor.agree(lambda _: GO_ON, News()).done
     assert visitor.over
+
+
+def test_while_rank_0_keeps_what_the_job_was_for_the_others_rest() -> None:
+    ledger = Ledger()
+    host, visitor = Host(ledger, lambda: None, max_policy_lag=9), Visitor(Reached(ledger), rank=1, max_policy_lag=9)
+    host.agree(lambda _: GO_ON, News())
+    assert not visitor.agree(lambda _: GO_ON, News()).rest
+    host.agree(lambda _: replace(GO_ON, done=True), News())
+    resting = visitor.agree(lambda _: GO_ON, News())
+    assert (resting.rest, resting.done) == (True, False)
+    host.end()
+    ended = visitor.agree(lambda _: GO_ON, News())
+    assert (ended.rest, ended.done) == (False, True)
 
 
 def test_who_is_to_stop_stops_alone() -> None:

@@ -103,14 +103,16 @@ class Episode(_message.Message):
     def __init__(self, episode_return: _Optional[float] = ..., length: _Optional[int] = ...) -> None: ...
 
 class Totals(_message.Message):
-    __slots__ = ("steps", "updates", "done")
+    __slots__ = ("steps", "updates", "done", "enough")
     STEPS_FIELD_NUMBER: _ClassVar[int]
     UPDATES_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
+    ENOUGH_FIELD_NUMBER: _ClassVar[int]
     steps: int
     updates: int
     done: bool
-    def __init__(self, steps: _Optional[int] = ..., updates: _Optional[int] = ..., done: _Optional[bool] = ...) -> None: ...
+    enough: bool
+    def __init__(self, steps: _Optional[int] = ..., updates: _Optional[int] = ..., done: _Optional[bool] = ..., enough: _Optional[bool] = ...) -> None: ...
 
 class Tell(_message.Message):
     __slots__ = ("need",)

@@ -80,7 +80,10 @@ class Host(_Apart):
         return states[0] if states else None
 
     def agree(self, decide: Callable[[Sequence[News]], Order], news: News) -> Order:
-        return decide(self._ledger.take_news())
+        order = decide(self._ledger.take_news())
+        if order.done:
+            self._ledger.enough()
+        return order
 
     def gather(self, state: State) -> Sequence[State]:
         """What the others' slots do is not kept: they begin new episodes when the job goes on."""
@@ -102,8 +105,9 @@ class Visitor(_Apart):
         return None
 
     def agree(self, decide: Callable[[Sequence[News]], Order], news: News) -> Order:
-        done = self._shared.account(steps=0, updates=0, news=news).done
-        return Order(done=done, save=False, mode=Mode.Async, calibrating=False)
+        totals = self._shared.account(steps=0, updates=0, news=news)
+        rest = totals.enough and not totals.done
+        return Order(done=totals.done, save=False, mode=Mode.Async, calibrating=False, rest=rest)
 
     def gather(self, state: State) -> Sequence[State]:
         return ()

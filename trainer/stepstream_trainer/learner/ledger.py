@@ -22,6 +22,8 @@ class Totals:
 
     steps: int
     updates: int
+    enough: bool
+    """Rank 0 has decided that no more are to be made; what the job was for may still have to be kept."""
     done: bool
 
 
@@ -35,7 +37,7 @@ class Ledger(Generic[Life]):
         self._lock = threading.Lock()
         self._left = threading.Condition(self._lock)
         self._steps = self._updates = 0
-        self._done = False
+        self._enough = self._done = False
         self._news: list[News] = []
         self._needs: dict[Rank, Need] = {}
         self._here: dict[Rank, Life] = {}
@@ -54,7 +56,7 @@ class Ledger(Generic[Life]):
             self._updates += updates
             if news is not None and news.returns:
                 self._news.append(news)
-            return Totals(steps=self._steps, updates=self._updates, done=self._done)
+            return Totals(steps=self._steps, updates=self._updates, enough=self._enough, done=self._done)
 
     def take_news(self) -> Sequence[News]:
         """Episodes that other learners told of since this was last called."""
@@ -62,10 +64,15 @@ class Ledger(Generic[Life]):
             news, self._news = self._news, []
             return news
 
+    def enough(self) -> None:
+        """Whoever tells what it has done hears from now on that it is to make no more."""
+        with self._lock:
+            self._enough = True
+
     def finish(self) -> None:
         """Whoever asks from now on hears that the job is done."""
         with self._lock:
-            self._done = True
+            self._enough = self._done = True
 
     def done(self) -> bool:
         return self._done

@@ -34,6 +34,8 @@ class Order:
     """Sync or Async: to collect in, from the next iteration on."""
     calibrating: bool
     """Whether that is because it is being measured."""
+    rest: bool = False
+    """Learn nothing more, and ask again: rank 0 is about to end the job."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

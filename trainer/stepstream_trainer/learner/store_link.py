@@ -120,7 +120,7 @@ class StoreLink:
         request = pb.Account(steps=steps, updates=updates, episodes=episodes)
         totals = self._ask(pb.StoreRequest(account=request)).totals
         self._done = self._done or totals.done
-        return Totals(steps=totals.steps, updates=totals.updates, done=totals.done)
+        return Totals(steps=totals.steps, updates=totals.updates, enough=totals.enough, done=totals.done)
 
     def done(self) -> bool:
         """Whether the job is known to be. Costs nothing."""

@@ -253,7 +253,8 @@ class _Visit:
         totals = self._ledger.account(steps=account.steps, updates=account.updates, news=news)
         if totals.done:
             self._ledger.knows(self._rank)
-        return pb.StoreReply(totals=pb.Totals(steps=totals.steps, updates=totals.updates, done=totals.done))
+        told = pb.Totals(steps=totals.steps, updates=totals.updates, enough=totals.enough, done=totals.done)
+        return pb.StoreReply(totals=told)
 
     def _told(self, need: pb.Need) -> pb.StoreReply:
         self._ledger.others_need(self._rank, read_need(need))
