@@ -10,6 +10,8 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,10 @@ ELSEWHERE = {
 }
 ON_A_CLUSTER = {"kubectl", "helm", "export"}
 RUN_PONG = "stepstream run examples/pong-ppo.yaml --set spec.simulators.replicas=2 --run-dir runs/pong-two"
+TWO_RUNS = tuple(
+    f"OMP_NUM_THREADS=1 stepstream run examples/pong-a2c.yaml --run-dir runs/{name} --set spec.seed={seed}"
+    for name, seed in (("one", 1), ("two", 2))
+)
 TOUR = (
     "stepstream run examples/01-cartpole-ppo.yaml",
     "stepstream plot runs/cartpole",
@@ -77,7 +83,7 @@ class Tour:
         (directory / "job.yaml").symlink_to(ROOT / "examples" / "02-cartpole-dqn.yaml")
 
     def command(self, words: str) -> list[str]:
-        return ["bash", "-c", f"source .venv/bin/activate && exec {words.replace('RUN', 'runs/cartpole')}"]
+        return ["bash", "-c", f"source .venv/bin/activate && exec env {words.replace('RUN', 'runs/cartpole')}"]
 
     def __call__(self, words: str) -> str:
         done = subprocess.run(self.command(words), cwd=self.directory, capture_output=True, text=True, timeout=400)
@@ -112,16 +118,32 @@ def format_of(picture: Path) -> str | None:
         return opened.format
 
 
-def test_a_run_of_ones_own_is_stopped_by_ctrl_c(tour: Tour) -> None:
-    process = subprocess.Popen(
-        tour.command(RUN_PONG), cwd=tour.directory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+@contextmanager
+def training(tour: Tour, words: str, run: str) -> Iterator[None]:
+    """Makes steps, and is stopped by Ctrl-C."""
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(tour.command(words), cwd=tour.directory, stdout=quiet, stderr=quiet)
     try:
-        eventually(lambda: tour.history("pong-two"), timeout_seconds=240, what="it makes steps")
+        eventually(lambda: tour.history(run), timeout_seconds=240, what="it makes steps")
+        yield
         process.send_signal(signal.SIGINT)
         assert process.wait(120) == 128 + signal.SIGINT
     finally:
         process.kill()
+
+
+def test_two_runs_share_a_machine_and_a_third_hears_of_it(tour: Tour) -> None:
+    """It is the one that is given no thread of its own."""
+    with training(tour, TWO_RUNS[0], "one"), training(tour, TWO_RUNS[1], "two"):
+        said = tour(f"-u OMP_NUM_THREADS stepstream run examples/01-cartpole-ppo.yaml --run-dir runs/three {SHORT}")
+    told = re.search(r"Runs at work on this machine beside this one: (\d+)", said)
+    assert told is not None
+    assert int(told[1]) >= 2
+
+
+def test_a_run_of_ones_own_is_stopped_by_ctrl_c(tour: Tour) -> None:
+    with training(tour, RUN_PONG, "pong-two"):
+        pass
     assert len(list((tour.directory / "runs/pong-two/logs").glob("*simulator*"))) == 2
 
 
@@ -138,7 +160,7 @@ def test_make_does_it_too(words: str, tour: Tour) -> None:
 
 
 def test_no_command_of_the_pages_is_left_out() -> None:
-    here = {*TOUR, RUN_PONG, "source .venv/bin/activate", "make run", "make help", "stepstream run job.yaml"}
+    here = {*TOUR, *TWO_RUNS, RUN_PONG, "source .venv/bin/activate", "make run", "make help", "stepstream run job.yaml"}
     installed = {f"apt-get install --no-install-recommends {PACKAGES}"}  # by --install
     told = {each.command for each in commands() if each.program not in ON_A_CLUSTER}
     assert told == here | CI | installed | ELSEWHERE.keys()

@@ -23,7 +23,7 @@ PAGES = tuple(
 )
 PROGRAMS = "make|stepstream|kubectl|helm|python -m|kind|source|export|apt-get"
 
-_TYPED = re.compile(rf"^    ((?:[A-Z]+=\S+ )?(?:{PROGRAMS})\b(?:.*\\\n)*.*)$", re.MULTILINE)
+_TYPED = re.compile(rf"^    ((?:[A-Z_]+=\S+ )?(?:{PROGRAMS})\b(?:.*\\\n)*.*)$", re.MULTILINE)
 _COMMENT = re.compile(r"\s+# .*$")
 _SAID = re.compile(rf"`((?:{PROGRAMS}) [^`]+)`")
 _MENTIONED = {"helm install", "helm uninstall", "helm upgrade", "helm test", "kubectl describe", "kubectl exec"}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import signal
+import socket
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -12,12 +15,13 @@ from hypothesis import strategies as st
 from stepstream_operator.api import load_job
 from stepstream_operator.api.status_types import ConditionType, Failure, JobStatus
 from stepstream_operator.api.status_types import Progress as JobProgress
+from stepstream_operator.local import sockets
 from stepstream_operator.local.backoff import LONGEST_SECONDS, SOUND_LIFE_SECONDS, Backoff
 from stepstream_operator.local.opening import Start, check_open, immutable_changes
 from stepstream_operator.local.processes import ProcessSpec, start
 from stepstream_operator.local.run_directory import RunDirectory, RunDirectoryError
 from stepstream_operator.local.runner import how_to_train_on
-from stepstream_operator.local.sockets import remove_left_sockets, socket_directory
+from stepstream_operator.local.sockets import other_runs_at_work, remove_left_sockets, socket_directory
 from stepstream_operator.local.wakeup import Wakeup
 from tests.support.full_disk import files_limited_to
 from tests.support.local_parts import make_job, make_run, status_with
@@ -159,6 +163,18 @@ class TestSockets:
             assert Path(path).stat().st_mode & 0o777 == 0o700
             assert len(path) < 40
         assert not Path(path).exists()
+
+    def test_other_runs_are_counted_as_long_as_somebody_listens(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with ExitStack() as closing:
+            monkeypatch.setattr(sockets, "ROOT", Path(closing.enter_context(TemporaryDirectory(dir="/tmp"))))
+            own, other = closing.enter_context(socket_directory()), closing.enter_context(socket_directory())
+            with socket.socket(socket.AF_UNIX) as listening, socket.socket(socket.AF_UNIX) as mine:
+                listening.bind(f"{other}/learner-0.sock")
+                listening.listen()
+                mine.bind(f"{own}/learner-0.sock")
+                mine.listen()
+                assert other_runs_at_work(own) == 1
+            assert other_runs_at_work(own) == 0, "what a killed run left is no run"
 
     def test_only_directories_of_ours_are_removed(self, tmp_path: Path) -> None:
         for path in ("", str(tmp_path), "/tmp", "/tmp/../etc"):

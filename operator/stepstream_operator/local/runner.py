@@ -1,5 +1,6 @@
 """`stepstream run`: refuses what cannot work before anything starts, runs the job, and says how it ended."""
 
+import os
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -13,9 +14,9 @@ from stepstream_operator.local.checks import check_processes
 from stepstream_operator.local.display import Display, make_display
 from stepstream_operator.local.ending import EXIT_OK, exit_code, last_words
 from stepstream_operator.local.opening import Start, check_open
-from stepstream_operator.local.plan import Addresses, Plan, place, plan_processes
+from stepstream_operator.local.plan import THREADS, Addresses, Plan, place, plan_processes
 from stepstream_operator.local.run_directory import RunDirectory, write_atomically
-from stepstream_operator.local.sockets import remove_left_sockets, socket_directory
+from stepstream_operator.local.sockets import other_runs_at_work, remove_left_sockets, socket_directory
 from stepstream_operator.local.supervisor import Supervisor
 from stepstream_operator.local.wakeup import Wakeup
 from stepstream_operator.status import Observed, derive_job_status
@@ -74,6 +75,14 @@ def how_to_train_on(directory: RunDirectory) -> str:
     return f"Raise spec.totalSteps (it was {spec.total_steps}) to train on"
 
 
+def hint_about_cores(others: int) -> str:
+    """What to do where so many other runs share this machine's cores."""
+    return (
+        f"Runs at work on this machine beside this one: {others}. They go much faster where each is started with "
+        f"{THREADS}=1: see docs/troubleshooting.md, Two runs on one machine"
+    )
+
+
 def check_job(job: TrainingJob, options: RunOptions, *, goes_on_in: RunDirectory | None) -> None:
     """Let a simulator and the learner of rank 0 see whether they could work; and with ports, of which each learner has
     its own, all learners. Raises ProcessRefusedError.
@@ -101,6 +110,8 @@ def _run_in(directory: RunDirectory, job: TrainingJob, options: RunOptions, outp
             closing.enter_context(directory.lock())
         sockets = closing.enter_context(socket_directory())
         _prepare(directory, job, sockets)
+        if THREADS not in os.environ and (others := other_runs_at_work(sockets)):
+            print(hint_about_cores(others), file=output)
         display = make_display(output)
         closing.callback(display.close)
         addresses = Addresses(sockets=sockets, stream_port=options.stream_port, http_port=options.http_port)

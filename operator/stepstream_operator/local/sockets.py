@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -23,6 +24,12 @@ def socket_directory() -> Iterator[str]:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def other_runs_at_work(own: str) -> int:
+    """How many directories beside `own` have a socket that somebody of this user listens at."""
+    others = (path for path in ROOT.glob(f"{PREFIX}*") if str(path) != own)
+    return sum(any(_is_listened_at(path) for path in other.glob("*.sock")) for other in others)
+
+
 def remove_left_sockets(path: str) -> None:
     """Remove the directory that a killed runner noted. Anything that is not surely one of ours stays."""
     left = Path(path)
@@ -34,3 +41,9 @@ def remove_left_sockets(path: str) -> None:
         return
     if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
         shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_listened_at(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(str(path)) == 0
