@@ -10,12 +10,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from stepstream_operator.local.sockets import remove_left_sockets
+from stepstream_trainer.config import contract
 
 PATIENCE_SECONDS = 240.0
 """Longer than any of these runs takes, also on a busy machine."""
@@ -44,6 +46,13 @@ def write_job(path: Path, **changes: Any) -> Path:
     }
     path.write_text(yaml.safe_dump(manifest))
     return path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Process:
+    pid: int
+    command: str
+    rank: int
 
 
 class LocalRun:
@@ -103,24 +112,30 @@ class LocalRun:
         return Path(json.loads((self.run_directory / "state.json").read_text())["sockets"])
 
     def pids(self, role: str) -> list[int]:
-        """Of the run's living processes of a role, "learner" or "simulator"."""
-        return [pid for pid, command in self._processes() if f"stepstream_trainer.{role}" in command]
+        """Of the run's living processes of a role, "learner" or "simulator"; learners in the order of their ranks."""
+        found = [each for each in self._processes() if f"stepstream_trainer.{role}" in each.command]
+        return [each.pid for each in sorted(found, key=lambda each: each.rank)]  # pids begin again at pid_max
 
     def log(self, process: str) -> str:
         path = self.run_directory / "logs" / f"cart-{process}.log"
         return path.read_text() if path.exists() else ""
 
-    def _processes(self) -> Iterator[tuple[int, str]]:
-        config = f"STEPSTREAM_CONFIG={self.run_directory}/config/job.json".encode()
+    def _processes(self) -> Iterator[_Process]:
+        config = f"{contract.CONFIG}={self.run_directory}/config/job.json"
         for entry in Path("/proc").iterdir():
             if not entry.name.isdecimal():
                 continue
             try:
-                environment, command = (entry / "environ").read_bytes(), (entry / "cmdline").read_bytes()
+                environment, command = _words(entry / "environ"), _words(entry / "cmdline")
             except OSError:
                 continue
-            if config in environment.split(b"\0") and command:
-                yield int(entry.name), command.replace(b"\0", b" ").decode()
+            if config in environment and command:
+                ranks = [int(each.partition("=")[2]) for each in environment if each.startswith(f"{contract.RANK}=")]
+                yield _Process(pid=int(entry.name), command=" ".join(command), rank=ranks[0] if ranks else 0)
+
+
+def _words(path: Path) -> list[str]:
+    return [word for word in path.read_text(errors="replace").split("\0") if word]
 
 
 @contextmanager
