@@ -26,21 +26,23 @@ def socket_directory() -> Iterator[str]:
 
 def other_runs_at_work(own: str) -> int:
     """How many directories beside `own` have a socket that somebody of this user listens at."""
-    others = (path for path in ROOT.glob(f"{PREFIX}*") if str(path) != own)
+    others = (path for path in ROOT.glob(f"{PREFIX}*") if str(path) != own and _is_ours(path))
     return sum(any(_is_listened_at(path) for path in other.glob("*.sock")) for other in others)
 
 
 def remove_left_sockets(path: str) -> None:
     """Remove the directory that a killed runner noted. Anything that is not surely one of ours stays."""
     left = Path(path)
-    if not path or left.parent != ROOT or not left.name.startswith(PREFIX):
-        return
-    try:
-        found = left.lstat()
-    except FileNotFoundError:
-        return
-    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
+    if path and left.parent == ROOT and left.name.startswith(PREFIX) and _is_ours(left):
         shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
 
 
 def _is_listened_at(path: Path) -> bool:
