@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,6 +20,10 @@ from stepstream_trainer.learner.ledger import Ledger, Totals
 from stepstream_trainer.learner.ranks import News, Order
 
 GO_ON = Order(done=False, save=True, mode=Mode.Async, calibrating=False)
+
+
+def no_wait(_: Callable[[], bool]) -> None:
+    pytest.fail("rank 0 waits for nobody")
 
 
 @dataclass(slots=True)
@@ -86,7 +91,7 @@ def test_what_rank_0_has_kept_ends_the_job_for_all() -> None:
     host, visitor = Host(ledger, lambda: None, max_policy_lag=9), Visitor(Reached(ledger), rank=1, max_policy_lag=9)
     assert not visitor.agree(lambda _: GO_ON, News()).done
     assert not visitor.over
-    host.end()
+    host.end(no_wait)
     assert visitor.agree(lambda _: GO_ON, News()).done
     assert visitor.over
 
@@ -95,13 +100,14 @@ def test_while_rank_0_keeps_what_the_job_was_for_the_others_rest() -> None:
     ledger = Ledger()
     host, visitor = Host(ledger, lambda: None, max_policy_lag=9), Visitor(Reached(ledger), rank=1, max_policy_lag=9)
     host.agree(lambda _: GO_ON, News())
-    assert not visitor.agree(lambda _: GO_ON, News()).rest
+    assert not visitor.agree(lambda _: GO_ON, News()).done
     host.agree(lambda _: replace(GO_ON, done=True), News())
-    resting = visitor.agree(lambda _: GO_ON, News())
-    assert (resting.rest, resting.done) == (True, False)
-    host.end()
-    ended = visitor.agree(lambda _: GO_ON, News())
-    assert (ended.rest, ended.done) == (False, True)
+    assert visitor.agree(lambda _: GO_ON, News()).done
+    waited_for: list[Callable[[], bool]] = []
+    visitor.end(waited_for.append)
+    assert [done() for done in waited_for] == [False]
+    host.end(no_wait)
+    assert [done() for done in waited_for] == [True]
 
 
 def test_who_is_to_stop_stops_alone() -> None:

@@ -78,8 +78,8 @@ def how_to_train_on(directory: RunDirectory) -> str:
 def hint_about_cores(others: int) -> str:
     """What to do where so many other runs share this machine's cores."""
     return (
-        f"Runs at work on this machine beside this one: {others}. They go much faster where each is started with "
-        f"{THREADS}=1: see docs/troubleshooting.md, Two runs on one machine"
+        f"Runs at work on this machine beside this one: {others}. Those that read images go much faster where each is "
+        f"started with {THREADS}=1: see docs/troubleshooting.md, Two runs on one machine"
     )
 
 

@@ -14,7 +14,7 @@ from stepstream_trainer.learner.checkpoint import State
 from stepstream_trainer.learner.experience import Position
 from stepstream_trainer.learner.gathering import Interrupted
 from stepstream_trainer.learner.ledger import Ledger, Totals
-from stepstream_trainer.learner.ranks import News, Order
+from stepstream_trainer.learner.ranks import News, Order, WaitUntil
 
 
 class Shared(Protocol):
@@ -89,7 +89,7 @@ class Host(_Apart):
         """What the others' slots do is not kept: they begin new episodes when the job goes on."""
         return (state,)
 
-    def end(self) -> None:
+    def end(self, wait_until: WaitUntil) -> None:
         self._ledger.finish()
 
 
@@ -105,15 +105,14 @@ class Visitor(_Apart):
         return None
 
     def agree(self, decide: Callable[[Sequence[News]], Order], news: News) -> Order:
-        totals = self._shared.account(steps=0, updates=0, news=news)
-        rest = totals.enough and not totals.done
-        return Order(done=totals.done, save=False, mode=Mode.Async, calibrating=False, rest=rest)
+        done = self._shared.account(steps=0, updates=0, news=news).enough
+        return Order(done=done, save=False, mode=Mode.Async, calibrating=False)
 
     def gather(self, state: State) -> Sequence[State]:
         return ()
 
-    def end(self) -> None:
-        """Rank 0 keeps what the job was for."""
+    def end(self, wait_until: WaitUntil) -> None:
+        wait_until(self._shared.done)
 
 
 class _OwnStore:

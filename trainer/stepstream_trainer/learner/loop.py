@@ -127,7 +127,7 @@ class LearnerLoop:
             self._train()
             self._save_the_last()
             self._pause_until(self._parts.evaluations.ended)
-            self._parts.ranks.end()
+            self._parts.ranks.end(self._pause_until)
         except Interrupted:
             self._save()
             return Outcome.FINISHED if self._parts.ranks.over else Outcome.INTERRUPTED
@@ -186,16 +186,7 @@ class LearnerLoop:
         self._parts.metrics.spent(LoopPhase.LEARNERS, time.perf_counter() - started)
 
     def _agree(self) -> Order:
-        """What to do now. May raise Interrupted, and then on this learner alone, while it rests."""
-        order = self._ask()
-        while order.rest:
-            self._parts.reporter.pause()
-            time.sleep(POLL_SECONDS)
-            order = self._ask()
-        return order
-
-    def _ask(self) -> Order:
-        """Rank 0 says what to do, and hears of the others' episodes."""
+        """What to do now; rank 0 says it, and hears of the others' episodes."""
         returns, lengths = self._parts.episodes.take_news()
         return self._parts.ranks.agree(self._decide, News(returns=returns, lengths=lengths))
 

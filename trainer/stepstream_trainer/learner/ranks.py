@@ -23,6 +23,9 @@ from stepstream_trainer.learner.gathering import Interrupted, Pause
 if TYPE_CHECKING:
     from stepstream_trainer.learner.board import Board
 
+WaitUntil = Callable[[Callable[[], bool]], None]
+"""Comes back when what it is given holds. May raise Interrupted."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Order:
@@ -34,8 +37,6 @@ class Order:
     """Sync or Async: to collect in, from the next iteration on."""
     calibrating: bool
     """Whether that is because it is being measured."""
-    rest: bool = False
-    """Learn nothing more, and ask again: rank 0 is about to end the job."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,8 +82,8 @@ class Ranks(Protocol):
     def gather(self, state: State) -> Sequence[State]:
         """Rank 0 gets every rank's, in their order; the others get none."""
 
-    def end(self) -> None:
-        """Rank 0 has kept what the job was for; the others return when it has."""
+    def end(self, wait_until: WaitUntil) -> None:
+        """Rank 0 has kept what the job was for; the others return when it has. May raise what `wait_until` does."""
 
 
 class OnlyLearner:
@@ -112,7 +113,7 @@ class OnlyLearner:
     def gather(self, state: State) -> Sequence[State]:
         return (state,)
 
-    def end(self) -> None:
+    def end(self, wait_until: WaitUntil) -> None:
         pass
 
 
@@ -169,7 +170,7 @@ class InStep:
             return ()
         return (state, *(deserialise(self._take(f"state/{rank}/{self._iteration}")) for rank in range(1, self._size)))
 
-    def end(self) -> None:
+    def end(self, wait_until: WaitUntil) -> None:
         self._board.arrive("end", pause=self._tick)
 
     def _news_of(self, rank: int) -> News:
