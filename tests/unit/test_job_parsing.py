@@ -103,6 +103,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"algorithm": {"parameters": {"learning_rate": 1}}},
         "spec.algorithm.parameters.learning_rate: unknown field; did you mean learningRate?",
     ),
+    (  # by --set beside the file's own
+        {"algorithm": {"name": "PPO", "parameters": {"horizon": 128, "horizn": 64}}},
+        "spec.algorithm.parameters.horizn: unknown field; did you mean horizon?",
+    ),
     (
         {"algorithm": {"parameters": {"learningRate": 0}}},
         "spec.algorithm.parameters.learningRate: must be above 0, got 0",

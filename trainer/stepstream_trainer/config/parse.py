@@ -95,8 +95,7 @@ class _Reader:
         known = [field.wire_name for field in fields]
         for name in given:
             if name not in known:
-                missing = [field for field in known if field not in given]
-                self._refuse(_join(path, name), NOT_GIVEN, "unknown field", did_you_mean(name, missing or known))
+                self._refuse(_join(path, name), NOT_GIVEN, "unknown field", did_you_mean(name, known))
 
     def _read_null(self, field: SpecField, path: str, has_schema_defaults: bool) -> Any:
         """As if it were not given where the API server puts a default in its place; refused elsewhere."""
