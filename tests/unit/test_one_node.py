@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -42,6 +43,31 @@ def test_a_layer_that_the_node_has_already_takes_no_room_twice(tmp_path: Path) -
     assert blob.samefile(of_the_node)
     images.share(blob, tmp_path / "not-imported")
     assert blob.read_text() == "layer"
+
+
+def test_an_image_that_another_has_replaced_leaves_the_layout(tmp_path: Path) -> None:
+    named = {"annotations": {images.NAME: "localhost/stepstream/learner:1"}}
+    kept, replaced = _image(tmp_path, "new"), _image(tmp_path, "old")
+    entries = [named | {"digest": f"sha256:{kept[0]}"}, {"digest": f"sha256:{replaced[0]}"}]
+    (tmp_path / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": entries}))
+    assert images.drop_replaced(tmp_path) == {*kept, "base"}
+    assert {blob.name for blob in tmp_path.glob("blobs/sha256/*")} == {*kept, "base"}
+    assert json.loads((tmp_path / "index.json").read_text()) == {"schemaVersion": 2, "manifests": entries[:1]}
+
+
+def _image(layout: Path, name: str) -> tuple[str, ...]:
+    """The names of its own blobs; one layer is of all images."""
+    folder = layout / "blobs" / "sha256"
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest, config, layer = own = (name, f"{name}-config", f"{name}-layer")
+    for blob in (config, layer, "base"):
+        (folder / blob).touch()
+    parts = {
+        "config": {"digest": f"sha256:{config}"},
+        "layers": [{"digest": f"sha256:{part}"} for part in ("base", layer)],
+    }
+    (folder / manifest).write_text(json.dumps(parts))
+    return own
 
 
 def test_the_names_of_the_cluster_are_known_where_its_manifests_use_them() -> None:

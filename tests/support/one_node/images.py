@@ -17,6 +17,7 @@ from tests.support.tools import binary
 
 CONTENT = places.root() / "containerd" / "io.containerd.content.v1.content" / "blobs" / "sha256"
 """Where containerd keeps what it imported."""
+NAME = "org.opencontainers.image.ref.name"
 COREDNS_IMAGE = "localhost/stepstream/coredns:1"
 PAUSE = """
 #include <signal.h>
@@ -79,12 +80,8 @@ def load(images: Iterable[str]) -> None:
             destination,
         ]
         subprocess.run(command, check=True)
-    wanted = set(_blobs(layout))
-    for blob in layout.glob("blobs/sha256/*"):
-        if blob.name not in wanted:
-            blob.unlink()
-    present = {line.removeprefix("sha256:") for line in namespaces.run(*ctr("content", "list", "--quiet")).split()}
-    files = ["oci-layout", "index.json", *(f"blobs/sha256/{name}" for name in sorted(wanted - present))]
+    wanted = drop_replaced(layout)
+    files = ["oci-layout", "index.json", *(f"blobs/sha256/{name}" for name in sorted(wanted - _of_the_nodes_images()))]
     taking = namespaces.inside(*ctr("images", "import", "-"))
     with subprocess.Popen(["tar", "-C", str(layout), "-cf", "-", *files], stdout=subprocess.PIPE) as archive:
         subprocess.run(taking, stdin=archive.stdout, stdout=subprocess.DEVNULL, check=True)
@@ -101,14 +98,33 @@ def share(blob: Path, of_the_node: Path) -> None:
         linked.replace(blob)
 
 
-def _blobs(layout: Path) -> Iterator[str]:
-    """Of every image in the layout: its manifest, its configuration, its layers."""
-    for described in _read(layout / "index.json")["manifests"]:
-        name = described["digest"].removeprefix("sha256:")
-        manifest = _read(layout / "blobs" / "sha256" / name)
-        yield name
-        for part in (manifest["config"], *manifest["layers"]):
-            yield part["digest"].removeprefix("sha256:")
+def drop_replaced(layout: Path) -> set[str]:
+    """Removes images whose name another one has taken: skopeo leaves them, without a name. The blobs of the others."""
+    index = _read(layout / "index.json")
+    index["manifests"] = [image for image in index["manifests"] if NAME in image.get("annotations", {})]
+    (layout / "index.json").write_text(json.dumps(index))
+    folder = layout / "blobs" / "sha256"
+    wanted = {name for image in index["manifests"] for name in _blobs(folder, image["digest"])}
+    for blob in folder.iterdir():
+        if blob.name not in wanted:
+            blob.unlink()
+    return wanted
+
+
+def _of_the_nodes_images() -> set[str]:
+    """The blobs that stay: containerd removes what is of no image at a time of its own, also while we look."""
+    lines = namespaces.run(*ctr("images", "list")).splitlines()[1:]
+    manifests = {line.split()[2] for line in lines}
+    return {name for manifest in manifests for name in _blobs(CONTENT, manifest) if (CONTENT / name).exists()}
+
+
+def _blobs(folder: Path, digest: str) -> Iterator[str]:
+    """Of an image: its manifest, its configuration, its layers."""
+    name = digest.removeprefix("sha256:")
+    manifest = _read(folder / name)
+    yield name
+    for part in (manifest["config"], *manifest["layers"]):
+        yield part["digest"].removeprefix("sha256:")
 
 
 def _read(file: Path) -> Any:

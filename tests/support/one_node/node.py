@@ -131,7 +131,7 @@ def _kubelet() -> dict[str, object]:
         "podLogsDir": str(places.folder("log") / "pods"),
         "volumePluginDir": str(places.state("volume-plugins")),
         # The machine's disk is not the node's to judge.
-        "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+        "evictionHard": {"memory.available": "100Mi", "nodefs.available": "0%", "imagefs.available": "0%"},
         "imageGCHighThresholdPercent": 100,
     }
 
