@@ -3,6 +3,7 @@
 A simulator makes one environment; a learner takes its port and reads the checkpoint that it would go on from.
 """
 
+import importlib.util
 import subprocess
 from collections.abc import Sequence
 
@@ -15,6 +16,12 @@ TIMEOUT_SECONDS = 120.0
 
 class ProcessRefusedError(Exception):
     """A process says that it cannot do its work; the message is its sentence."""
+
+
+def check_installed(package: str, *, extra: str) -> None:
+    """Raises ProcessRefusedError where a package that processes import is not there."""
+    if importlib.util.find_spec(package) is None:
+        raise ProcessRefusedError(f"{package} is not installed here: pip install 'stepstream[{extra}]'")
 
 
 def check_processes(specs: Sequence[ProcessSpec]) -> None:

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from stepstream_operator.api import TrainingJob, load_job
 from stepstream_operator.api.status_types import ConditionType, JobStatus
-from stepstream_operator.local.checks import check_processes
+from stepstream_operator.local.checks import check_installed, check_processes
 from stepstream_operator.local.display import Display, make_display
 from stepstream_operator.local.ending import EXIT_OK, exit_code, last_words
 from stepstream_operator.local.opening import Start, check_open
@@ -20,7 +20,7 @@ from stepstream_operator.local.sockets import other_runs_at_work, remove_left_so
 from stepstream_operator.local.supervisor import Supervisor
 from stepstream_operator.local.wakeup import Wakeup
 from stepstream_operator.status import Observed, derive_job_status
-from stepstream_trainer.config import ConfigurationErrors, FieldError, contract
+from stepstream_trainer.config import ConfigurationErrors, FieldError, QLearningParameters, contract
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,20 +84,28 @@ def hint_about_cores(others: int) -> str:
 
 
 def check_job(job: TrainingJob, options: RunOptions, *, goes_on_in: RunDirectory | None) -> None:
-    """Let a simulator and the learner of rank 0 see whether they could work; and with ports, of which each learner has
-    its own, all learners. Raises ProcessRefusedError.
-    """
+    """Let a simulator, and learners that could refuse, see whether they could work. Raises ProcessRefusedError."""
+    check_installed("torch", extra="learner")
     with socket_directory() as scratch:
         directory = RunDirectory(Path(scratch), scratch)
         addresses = Addresses(sockets=scratch, stream_port=options.stream_port, http_port=options.http_port)
         plan = plan_processes(job, 1, place(directory, addresses), directory)
         _write_files(plan)
-        has_ports = options.stream_port is not None or options.http_port is not None
-        learners = plan.learners if has_ports else plan.learners[:1]
+        learners = plan.learners[: _learners_to_ask(job, options, goes_on=goes_on_in is not None)]
         if goes_on_in is not None:
             here = {contract.RUN_DIR: str(goes_on_in.path)}
             learners = tuple(replace(each, environment={**each.environment, **here}) for each in learners)
         check_processes((plan.simulators[0], *learners))
+
+
+def _learners_to_ask(job: TrainingJob, options: RunOptions, *, goes_on: bool) -> int:
+    """How many learners have something to refuse: each its ports, and the first a checkpoint, or a replay too large.
+
+    To ask one takes seconds, since it imports torch; most runs begin without.
+    """
+    if options.stream_port is not None or options.http_port is not None:
+        return job.spec.learners.replicas
+    return int(goes_on or isinstance(job.spec.algorithm.parameters, QLearningParameters))
 
 
 def _run_in(directory: RunDirectory, job: TrainingJob, options: RunOptions, output: TextIO) -> JobStatus:
