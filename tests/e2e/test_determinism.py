@@ -6,6 +6,7 @@ import contextlib
 import random
 import re
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def digest_in_peace(config: TrainerConfig, directory: Path, *, threads: int = 1)
 
 def test_four_simulators_give_the_parameters_of_one(undisturbed: tuple[TrainerConfig, str], tmp_path: Path) -> None:
     config, expected = undisturbed
-    with job_processes(config, tmp_path) as job:
+    with job_processes(config, tmp_path, simulators=4) as job:
         job.start_learner()
         job.start_simulators(*FOUR)
         assert job.finish() == expected
@@ -103,7 +104,7 @@ def test_several_threads_give_the_same_parameters_each_time(tmp_path: Path) -> N
 
 def test_certificates_change_nothing(undisturbed: tuple[TrainerConfig, str], tmp_path: Path) -> None:
     config, expected = undisturbed
-    with job_processes(config, tmp_path / "run", mount(new_certificates(), tmp_path / "tls")) as job:
+    with job_processes(config, tmp_path / "run", mount(new_certificates(), tmp_path / "tls"), simulators=4) as job:
         job.start_learner()
         job.start_simulators(*FOUR)
         job.reach(config.total_steps // 3)
@@ -113,7 +114,7 @@ def test_certificates_change_nothing(undisturbed: tuple[TrainerConfig, str], tmp
 
 def test_killed_simulators_change_nothing(undisturbed: tuple[TrainerConfig, str], tmp_path: Path) -> None:
     config, expected = undisturbed
-    with job_processes(config, tmp_path) as job:
+    with job_processes(config, tmp_path, simulators=4) as job:
         job.start_learner()
         job.start_simulators(*FOUR)
         for turn, name in enumerate(FOUR):
@@ -137,20 +138,31 @@ def test_a_drained_learner_goes_on_exactly(undisturbed: tuple[TrainerConfig, str
 
 @pytest.mark.timeout(900)
 def test_a_learner_killed_twenty_times_goes_on_exactly(tmp_path: Path) -> None:
+    """Every fourth time while it starts, the others while it samples, learns, or saves; as many jobs as that takes."""
     config = config_of(CARTPOLE | {"totalSteps": 16 * 64 * 60})
     moments = random.Random(20)
     expected = digest_in_peace(config, tmp_path / "undisturbed")
-    with job_processes(config, tmp_path / "killed") as job:
-        job.start_simulators("only")
-        for life in range(20):
+    kills = 0
+    while kills < 20:
+        with job_processes(config, tmp_path / f"after-{kills}-kills") as job:
+            job.start_simulators("only")
             learner = job.start_learner()
-            if life % 4:  # every fourth is killed while it starts, the others while they sample, learn, or save
-                job.wait_until(lambda learner=learner: runs(job) or learner.poll() is not None, "a running learner")
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                learner.wait(moments.uniform(0.0, 2.5))
-            job.kill(learner)
-        job.start_learner()
-        assert job.finish() == expected
+            while kills < 20 and killed(job, learner, moments.uniform(0.0, 2.5), starting=kills % 4 == 0):
+                kills += 1
+                learner = job.start_learner()
+            assert job.finish() == expected
+
+
+def killed(job: JobProcesses, learner: subprocess.Popen[bytes], seconds: float, *, starting: bool) -> bool:
+    """Whether the learner was killed, so long after it began to start or to run. False where it came to its end."""
+    while not (starting or runs(job)) and learner.poll() is None:
+        time.sleep(0.02)
+    try:
+        learner.wait(seconds)
+    except subprocess.TimeoutExpired:
+        job.kill(learner)
+        return True
+    return False
 
 
 def test_without_its_replay_a_resumed_learner_fills_one_before_it_learns(tmp_path: Path) -> None:
@@ -209,7 +221,7 @@ def test_a_replay_that_no_machine_can_hold_is_refused_with_the_figure(tmp_path: 
 
 def test_environments_that_cannot_be_replayed_are_cut_where_their_simulator_was_lost(tmp_path: Path) -> None:
     config = config_of(CARTPOLE | {"environment": {"id": "CartPole-v1", "deterministic": False}, "totalSteps": 40_960})
-    with job_processes(config, tmp_path) as job:
+    with job_processes(config, tmp_path, simulators=2) as job:
         job.start_learner()
         job.start_simulators("a", "b")
         for name in ("a", "b", "a"):

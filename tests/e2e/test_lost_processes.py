@@ -73,7 +73,7 @@ def test_no_step_in_a_replay_spans_a_lost_process(
 ) -> None:
     campaign = THOROUGH if request.config.getoption("thorough") else SHORT
     config, store = config_of(job), CheckpointStore(tmp_path / "checkpoints", retain=8)
-    with job_processes(config, tmp_path) as processes:
+    with job_processes(config, tmp_path, simulators=len(SIMULATORS)) as processes:
         processes.start_learner()
         processes.start_simulators(*SIMULATORS)
         processes.reach(1000)

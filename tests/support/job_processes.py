@@ -13,11 +13,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-from stepstream_trainer.config import TrainerConfig, contract, dump, parse
+from stepstream_trainer.config import SimulatorsConfig, TrainerConfig, contract, dump, parse
 from tests.support.daemons import free_ports
 
 PATIENCE_SECONDS = 240.0
@@ -186,9 +187,18 @@ class JobProcesses:
 
 @contextmanager
 def job_processes(
-    config: TrainerConfig, directory: Path, certificates: Mapping[str, Path] | None = None, *, threads: int = 1
+    config: TrainerConfig,
+    directory: Path,
+    certificates: Mapping[str, Path] | None = None,
+    *,
+    threads: int = 1,
+    simulators: int = 1,
 ) -> Iterator[JobProcesses]:
-    """Socket paths are limited to 107 bytes, so the sockets lie in a short directory of their own."""
+    """Of a job with so many simulators: a learner has patience with the slots of those that do not come.
+
+    Socket paths are limited to 107 bytes, so the sockets lie in a short directory of their own.
+    """
+    config = replace(config, simulators=SimulatorsConfig(replicas=simulators))
     with tempfile.TemporaryDirectory(prefix="st-") as sockets:
         job = JobProcesses(config, directory, Path(sockets), certificates, threads=threads)
         try:
