@@ -105,19 +105,3 @@ def test_whatever_is_killed_on_the_way_the_learners_end_where_they_would_have_en
     assert run.status()["restarts"] == 1, "a drain does not count"
     assert run.history()[-1]["steps"] == steps
     assert digests_of(run, 0)[-1:] == digests_of(run, 1)[-1:] == digests_of(undisturbed, 0)
-
-
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({"checkpoint": {"includeReplay": True}}, "spec.checkpoint.includeReplay: is for one learner; 2 fill"),
-    ],
-)
-def test_what_several_learners_cannot_do_is_refused_before_anything_starts(
-    changes: dict[str, Any], sentence: str, tmp_path: Path
-) -> None:
-    job(tmp_path / "cart.yaml", A2C, learners=2, steps=3200, **changes)
-    with local_run(tmp_path, "cart.yaml") as run:
-        assert run.wait() == 2
-    assert sentence in run.output()
-    assert not run.run_directory.exists()

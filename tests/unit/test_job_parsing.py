@@ -134,6 +134,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "spec.algorithm.parameters.batchSize: must be divisible by learners.replicas: in mode Sync the learners "
         "divide each batch among them, got 32",
     ),
+    (
+        {"learners": {"replicas": 2}, "checkpoint": {"includeReplay": True}},
+        "spec.checkpoint.includeReplay: must be false where there are several learners, which fill their replays anew "
+        "after a resume, got true",
+    ),
     ({"learners": {"replicas": 0}}, "spec.learners.replicas: must be at least 1, got 0"),
     ({"learners": {"maxPolicyLag": 0}}, "spec.learners.maxPolicyLag: must be at least 1, got 0"),
     (

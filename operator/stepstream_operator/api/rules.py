@@ -83,6 +83,13 @@ TRAINING_RULES: Final = (
         cel=_divided("batchSize", _Q_BATCH, "'DQN', 'CategoricalDQN', 'EpsilonRainbow'"),
     ),
     CrossRule(
+        field="checkpoint.includeReplay",
+        message="must be false where there are several learners, which fill their replays anew after a resume",
+        holds=lambda spec: not spec.checkpoint.include_replay or spec.learners.replicas == 1,
+        value=lambda spec: spec.checkpoint.include_replay,
+        cel="!self.checkpoint.includeReplay || self.learners.replicas == 1",
+    ),
+    CrossRule(
         field="simulators.replicas",
         message="must be at most learners.replicas x learners.environments: a simulator without a slot has no work",
         holds=_simulators_have_slots,

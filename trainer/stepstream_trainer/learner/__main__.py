@@ -16,7 +16,7 @@ from pathlib import Path
 from stepstream_trainer.algorithms.descent import DivergedError
 from stepstream_trainer.config import ConfigurationErrors, contract, load_trainer_config
 from stepstream_trainer.http import CannotListenError
-from stepstream_trainer.learner.assembly import Learner, Settings, UnsupportedJobError
+from stepstream_trainer.learner.assembly import Learner, Settings
 from stepstream_trainer.learner.board import BoardError, RankLostError
 from stepstream_trainer.learner.checkpoint import CheckpointError
 from stepstream_trainer.learner.handshakes import RefusedHandshakes
@@ -31,7 +31,6 @@ _log = get_log("learner")
 REPLAY_ERRORS = (ReplayTooLargeError, ReplayTooSmallError)
 WRONG_INPUT = (
     ConfigurationErrors,
-    UnsupportedJobError,
     OtherJobError,
     CheckpointError,
     CannotListenError,

@@ -45,10 +45,6 @@ DEFAULT_WINDOW = 100
 """Episodes that a mean return is taken over where `stopWhen` does not say: the usual window of the field."""
 
 
-class UnsupportedJobError(Exception):
-    """A valid job that this version cannot train; the text says what it can."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """Where this process runs, as the environment variables of `config.contract` say."""
@@ -71,7 +67,6 @@ class Learner:
 
     def __init__(self, settings: Settings, config: TrainerConfig, stop: threading.Event, closing: ExitStack) -> None:
         """Begins to listen. Raises what the input deserves: see `__main__`."""
-        refuse_unsupported(config)
         refuse_replay(config)
         self._settings = settings
         self._config = config
@@ -293,17 +288,6 @@ def company_of(settings: Settings, config: TrainerConfig, metrics: StoreMetrics)
         max_policy_lag=config.learner.max_policy_lag,
     )
     return Hosting(agreed, metrics) if settings.rank == 0 else Visiting(agreed, metrics, rank=settings.rank)
-
-
-def refuse_unsupported(config: TrainerConfig) -> None:
-    """Raises UnsupportedJobError with the first thing this version cannot do."""
-    if config.learner.replicas == 1:
-        return
-    if config.checkpoint.include_replay:
-        raise UnsupportedJobError(
-            f"spec.checkpoint.includeReplay: is for one learner; {config.learner.replicas} fill their replays after "
-            "a resume"
-        )
 
 
 def find_checkpoint(store: CheckpointStore, config: TrainerConfig) -> tuple[Manifest, State] | None:
