@@ -48,4 +48,5 @@ def installer(empty_cluster: ControlPlane, admin: Client, tmp_path: Path) -> Ite
     yield helm
     helm.run("uninstall", "stepstream", "--ignore-not-found")
     admin.delete(CRDS, "", CRD)
-    eventually(lambda: admin.get(CRDS, "", CRD) is None, timeout_seconds=60, what="the definition is gone")
+    # The API server looks for a minute whether jobs are left before it tries anew.
+    eventually(lambda: admin.get(CRDS, "", CRD) is None, timeout_seconds=150, what="the definition is gone")

@@ -63,8 +63,8 @@ PONG_DQN = PONG | {
 }
 NAMED = {
     "CartPole": CARTPOLE,
-    "CartPole-A2C": A2C,
     "Pong": PONG,
+    "CartPole-A2C": A2C,
     "CartPole-Rainbow": RAINBOW,
     "Pong-DQN": PONG_DQN,
 }
@@ -102,6 +102,7 @@ def test_several_threads_give_the_same_parameters_each_time(tmp_path: Path) -> N
     assert first == second
 
 
+@pytest.mark.parametrize("undisturbed", JOBS[:2], indirect=True)  # the wire knows no algorithms
 def test_certificates_change_nothing(undisturbed: tuple[TrainerConfig, str], tmp_path: Path) -> None:
     config, expected = undisturbed
     with job_processes(config, tmp_path / "run", mount(new_certificates(), tmp_path / "tls"), simulators=4) as job:
