@@ -129,8 +129,8 @@ class CheckpointConfig:
     )
     retain: int = spec_field(doc="Newest checkpoints that are kept.", default=3, minimum=1, maximum=1000)
     include_replay: bool = spec_field(
-        doc="Save the replay memory, too (Q-learning): a resumed run goes on exactly. Otherwise it first fills a new "
-        "one to learningStartsSteps.",
+        doc="Save the replay memory, too (Q-learning, one learner): a resumed run goes on exactly. Otherwise it first "
+        "fills a new one to learningStartsSteps.",
         default=False,
         because="a replay of 1,000,000 frames takes 7 GB for each checkpoint that is retained",
     )
