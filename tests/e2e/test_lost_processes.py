@@ -80,7 +80,7 @@ def test_no_step_in_a_replay_spans_a_lost_process(
         for number in range(1, campaign.losses + 1):
             lose_one(processes, number)
             pause(processes, 2 * STATUS_SECONDS)  # what /status says may be of before the loss
-            processes.reach(1)
+            processes.wait_until(lambda: processes.status().get("steps", 0) > 0, "steps since the loss")
             enough = processes.status()["steps"] + 200
             processes.wait_until(lambda enough=enough: newest_step(store) >= enough, "a checkpoint since the loss")
             walk(config, frame_shape, store)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from stepstream_trainer.config import SimulatorsConfig, TrainerConfig, contract, dump, parse
+from stepstream_trainer.learner.metric_catalogue import JOB_STEPS
 from tests.support.daemons import free_ports
 
 PATIENCE_SECONDS = 240.0
@@ -125,8 +126,8 @@ class JobProcesses:
             time.sleep(0.02)
 
     def reach(self, steps: int) -> None:
-        """Wait until the learner has made `steps`, by its own /status."""
-        self.wait_until(lambda: self.status().get("steps", 0) >= steps, f"{steps} steps")
+        """Wait until the learner has made `steps`, by its /metrics: /status tells of them once a second."""
+        self.wait_until(lambda: self._steps() >= steps, f"{steps} steps")
 
     def status(self, simulator: str | None = None) -> dict[str, Any]:
         """The learner's /status, or a simulator's; empty while it does not answer."""
@@ -160,6 +161,12 @@ class JobProcesses:
         for process in [self.learner, *self.simulators.values()]:
             if process is not None and process.poll() is None:
                 self.kill(process)
+
+    def _steps(self) -> float:
+        try:
+            return self.metrics()[JOB_STEPS.name]
+        except OSError:
+            return 0
 
     def _ask(self, path: str, process: str) -> str:
         connection = HTTPConnection("localhost", timeout=5)
