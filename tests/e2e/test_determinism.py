@@ -6,7 +6,6 @@ import contextlib
 import random
 import re
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -156,8 +155,7 @@ def test_a_learner_killed_twenty_times_goes_on_exactly(tmp_path: Path) -> None:
 
 def killed(job: JobProcesses, learner: subprocess.Popen[bytes], seconds: float, *, starting: bool) -> bool:
     """Kills the learner, so long after it began to start or to run. False where it has come to its job's end before."""
-    while not (starting or runs(job)) and learner.poll() is None:
-        time.sleep(0.02)
+    job.wait_until(lambda: starting or runs(job) or learner.poll() is not None, "a running learner")
     try:
         assert learner.wait(seconds) == contract.EXIT_DONE, job.log()
     except subprocess.TimeoutExpired:
