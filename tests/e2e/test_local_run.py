@@ -17,6 +17,8 @@ import pytest
 from stepstream_operator.cli import main
 from stepstream_operator.local.sockets import PREFIX, ROOT
 from stepstream_operator.local.status_client import fetch_status
+from stepstream_operator.local.wakeup import SAME_REQUEST_SECONDS
+from tests.support.daemons import lasts
 from tests.support.local_run import LONG, LocalRun, local_run, write_job
 
 
@@ -83,6 +85,7 @@ def test_a_second_ctrl_c_does_not_wait_for_a_checkpoint(tmp_path: Path) -> None:
         os.kill(learner, signal.SIGSTOP)  # it cannot answer SIGTERM
         run.interrupt()
         run.wait_until(lambda: "stopping" in run.output(), "the first Ctrl-C")
+        lasts(SAME_REQUEST_SECONDS)
         run.interrupt()
         assert run.wait() == 130, run.output()
     assert "runs/cart: stopped before its first checkpoint. Begin with:" in run.output()

@@ -6,8 +6,11 @@ import os
 import signal
 import textwrap
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import pytest
 
 from stepstream_operator.api import load_job
 from stepstream_operator.api.status_types import ConditionType, JobStatus
@@ -146,7 +149,10 @@ def test_learners_that_were_asked_to_go_are_started_again_within_the_attempt(tmp
     ]
 
 
-def test_ctrl_c_reaches_all_learners_and_waits_for_all_of_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM, signal.SIGTERM]], ids=["Ctrl-C", "make's group"])
+def test_a_request_to_stop_reaches_all_learners_and_waits_for_all_of_them(
+    signals: list[signal.Signals], tmp_path: Path
+) -> None:
     run = Run(
         tmp_path,
         f"""
@@ -162,7 +168,9 @@ def test_ctrl_c_reaches_all_learners_and_waits_for_all_of_them(tmp_path: Path) -
 
     def interrupt() -> None:
         wait_until(lambda: run.traces("ready") == ["1-0", "1-1"], "both are at work")
-        os.kill(os.getpid(), signal.SIGINT)
+        for number in signals:
+            os.kill(os.getpid(), number)
+            time.sleep(0.1)  # it is heard before the next one comes
 
     threading.Thread(target=interrupt, daemon=True).start()
     status = run.supervise()

@@ -156,6 +156,15 @@ class TestProcesses:
         finally:
             signal.signal(signal.SIGHUP, before)
 
+    def test_what_asks_twice_at_once_asks_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = 100.0
+        monkeypatch.setattr("stepstream_operator.local.wakeup.time.monotonic", lambda: now)
+        with Wakeup() as wakeup:
+            for after, requests in ((0.0, 1), (0.5, 1), (0.9, 1), (1.0, 2), (1.5, 2)):
+                now = 100.0 + after
+                signal.raise_signal(signal.SIGTERM)
+                assert wakeup.stop_requests == requests
+
 
 class TestSockets:
     def test_the_directory_is_private_and_short_lived(self) -> None:

@@ -17,6 +17,7 @@ from stepstream_trainer.learner.checkpoint import CheckpointError, CheckpointSto
 from stepstream_trainer.learner.identity import identity_digest
 from stepstream_trainer.learner.replay_files import ReplayFiles
 from stepstream_trainer.replay import FrameLayout, Outcomes, PriorityOptions, Replay, ReplayOptions
+from tests.support.daemons import eventually
 
 SLOTS = 4
 JOB = {"job": "cart", "environment": {"id": "CartPole-v1"}, "algorithm": {"name": "DQN"}}
@@ -134,11 +135,18 @@ def test_settled_chunks_are_written_while_training_goes_on(tmp_path: Path) -> No
         for seed in range(90):
             append(replay, 10, seed=seed)
             files.write_behind()
+
+        def two_are_written() -> bool:
+            files.write_behind()
+            return len(files.written()) >= 2
+
+        eventually(
+            two_are_written, timeout_seconds=60, what="a second one is written, as the writer is done with the first"
+        )
         written = files.written()
 
         save(store, files, 10)
 
-        assert len(written) >= 2
         assert set(written) <= set(files.written())
     assert_same(replay, restored(store, [])[0])
 

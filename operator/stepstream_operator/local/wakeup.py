@@ -1,12 +1,17 @@
 """Signals, turned into one thing the runner's loop can wait for."""
 
+import math
 import os
 import select
 import signal
+import time
 from types import FrameType, TracebackType
 from typing import Self
 
 _STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+SAME_REQUEST_SECONDS = 1.0
+"""`timeout` signals its command and its group; make hands SIGTERM on. What comes twice at once was asked once."""
 
 
 class Wakeup:
@@ -17,6 +22,7 @@ class Wakeup:
 
     def __init__(self) -> None:
         self.stop_requests = 0
+        self._requested_at = -math.inf
         self._before: dict[signal.Signals, signal._HANDLER] = {}
 
     def __enter__(self) -> Self:
@@ -42,5 +48,7 @@ class Wakeup:
             os.read(self._read, 4096)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if number in _STOP:
+        now = time.monotonic()
+        if number in _STOP and now - self._requested_at >= SAME_REQUEST_SECONDS:
             self.stop_requests += 1
+            self._requested_at = now
