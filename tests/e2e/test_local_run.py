@@ -18,7 +18,7 @@ from stepstream_operator.cli import main
 from stepstream_operator.local.sockets import PREFIX, ROOT
 from stepstream_operator.local.status_client import fetch_status
 from stepstream_operator.local.wakeup import SAME_REQUEST_SECONDS
-from tests.support.daemons import lasts
+from tests.support.daemons import free_ports, lasts
 from tests.support.local_run import LONG, LocalRun, local_run, write_job
 
 
@@ -225,14 +225,6 @@ def test_a_run_over_tcp_answers_on_its_http_port(tmp_path: Path) -> None:
     with local_run(tmp_path, "cart.yaml", "--tcp", str(stream), "--http-port", str(http)) as run:
         run.wait_until(lambda: answers(http), "/status")
         assert run.wait() == 0, run.output()
-
-
-def free_ports(count: int) -> list[int]:
-    servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(server.getsockname()[1]) for server in servers]
-    for server in servers:
-        server.close()
-    return ports
 
 
 def answers(port: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -15,17 +16,21 @@ END_SECONDS = 15.0
 LESS_COLLECTING = {"GOGC": "400"}
 """For programs in Go: they live for minutes, and memory is cheaper here than the processor that tests share."""
 
+_ports = random.SystemRandom()  # other processes look for ports at the same time
+
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nothing listens on at this moment."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Ports of 127.0.0.1 that nothing listens on at this moment, below those that the kernel gives to whoever asks."""
+    free: list[int] = []
+    while len(free) < count:
+        port = _ports.randint(15_000, 32_000)
+        with socket.socket() as one:
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        free += {port}.difference(free)
+    return free
 
 
 def eventually(

@@ -69,7 +69,7 @@ class OperatorProcess:
     def ask(self, path: str) -> tuple[int, str]:
         """HTTP status and body."""
         try:
-            with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as answer:
+            with urllib.request.urlopen(f"{self.url}{path}", timeout=READY_SECONDS) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as refused:
             return refused.code, refused.read().decode()

@@ -35,11 +35,11 @@ def serving(address: str = "127.0.0.1:0", *, unhealthy: str | None = None) -> It
 def connect(server: HttpServer) -> socket.socket:
     if server.address.startswith("unix:"):
         peer = socket.socket(socket.AF_UNIX)
-        peer.settimeout(10)
+        peer.settimeout(60)
         peer.connect(server.address.removeprefix("unix:"))
         return peer
     host, port = server.address.split(":")
-    return socket.create_connection((host, int(port)), timeout=10)
+    return socket.create_connection((host, int(port)), timeout=60)
 
 
 def get(server: HttpServer, path: str) -> tuple[int, str]:

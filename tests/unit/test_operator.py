@@ -61,6 +61,7 @@ def test_it_ends_a_reconcile_of_a_worker_whose_colleagues_are_still_being_starte
         time.sleep(0.2)
         ended.set()
 
+    monkeypatch.setattr("stepstream_operator.controller.operator.STOP_SECONDS", 60.0)
     monkeypatch.setattr(Operator, "_run", staticmethod(run_slowly))
     monkeypatch.setattr(Operator, "synced", True)
     operator = Operator(quick_settings("default"), lambda: kubernetes.client.Configuration(host="http://127.0.0.1:1"))

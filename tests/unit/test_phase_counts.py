@@ -55,7 +55,7 @@ def test_workers_that_count_at_once_miss_no_job_and_hide_none(gauge: Gauge) -> N
     workers = [threading.Thread(target=work, args=(f"job-{number}",)) for number in range(WORKERS)]
     for worker in workers:
         worker.start()
-    seen = []
+    seen = [told(gauge).get("Running", 0)]
     while any(worker.is_alive() for worker in workers):
         seen.append(told(gauge).get("Running", 0))
     assert min(seen) >= 1

@@ -19,6 +19,8 @@ from tests.support.daemons import eventually
 
 Answer = Callable[[socket.socket], None]
 SECONDS = 0.5
+PATIENCE_SECONDS = 60.0
+"""Shorter than what a learner takes that is waited for to its end."""
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
 
@@ -45,7 +47,7 @@ def drips(start: bytes) -> Answer:
 
 
 def says_nothing(caller: socket.socket) -> None:
-    caller.settimeout(20)
+    caller.settimeout(2 * PATIENCE_SECONDS)
     caller.recv(1 << 16)
     caller.recv(1)  # until the caller has gone
 
@@ -63,7 +65,7 @@ class Counting:
     def is_asked(self, more: int) -> None:
         """Wait for so many questions from now on."""
         wanted = self.asked + more
-        eventually(lambda: self.asked >= wanted, timeout_seconds=10, what=f"{more} more questions")
+        eventually(lambda: self.asked >= wanted, timeout_seconds=PATIENCE_SECONDS, what=f"{more} more questions")
 
 
 @contextmanager
@@ -111,7 +113,7 @@ def test_a_learner_that_misbehaves_is_as_one_that_does_not_answer(how: str) -> N
     with learner(MISBEHAVIOUR[how]) as address:
         began = time.monotonic()
         assert fetch_status(address, SECONDS) is None
-        assert time.monotonic() - began < 3 * SECONDS
+        assert time.monotonic() - began < PATIENCE_SECONDS
 
 
 def test_an_answer_in_pieces_is_heard_if_it_is_whole_in_time() -> None:
@@ -121,7 +123,7 @@ def test_an_answer_in_pieces_is_heard_if_it_is_whole_in_time() -> None:
             time.sleep(0.002)
 
     with learner(in_pieces) as address:
-        assert fetch_status(address, 10) == {"steps": 7}
+        assert fetch_status(address, PATIENCE_SECONDS) == {"steps": 7}
 
 
 @pytest.fixture
@@ -152,17 +154,18 @@ def test_learners_that_hang_hold_up_the_others_for_no_longer_than_their_time(pol
             job = ("ns", f"silent-{number}")
             poller.follow(job, (target(job, silent),))
         poller.follow(("ns", "well"), (target(("ns", "well"), well),))
-        eventually(lambda: steps(poller, ("ns", "well")) == [5], timeout_seconds=10 * SECONDS, what="the answer")
+        eventually(lambda: steps(poller, ("ns", "well")) == [5], timeout_seconds=PATIENCE_SECONDS, what="the answer")
 
 
 def test_a_job_is_reconciled_when_its_answer_changes_and_only_then(poller: ProgressPoller, told: list[Key]) -> None:
     job, learns = ("ns", "pong"), Counting()
     with learner(learns) as address:
         poller.follow(job, (target(job, address),))
+        eventually(lambda: told, timeout_seconds=PATIENCE_SECONDS, what="the first answer is told")
         learns.is_asked(4)
         assert told == [job]
         learns.answer = status(6)
-        eventually(lambda: len(told) == 2, timeout_seconds=10, what="the change is told")
+        eventually(lambda: len(told) == 2, timeout_seconds=PATIENCE_SECONDS, what="the change is told")
         assert steps(poller, job) == [6]
 
 
@@ -170,7 +173,7 @@ def test_a_learner_that_falls_silent_leaves_its_last_answer(poller: ProgressPoll
     job, learns = ("ns", "pong"), Counting()
     with learner(learns) as address:
         poller.follow(job, (target(job, address),))
-        eventually(lambda: steps(poller, job) == [5], timeout_seconds=10, what="the first answer")
+        eventually(lambda: steps(poller, job) == [5], timeout_seconds=PATIENCE_SECONDS, what="the first answer")
         learns.answer = b"nonsense"
         learns.is_asked(3)
         assert steps(poller, job) == [5]
@@ -182,17 +185,16 @@ def test_who_is_not_followed_any_more_is_forgotten_and_asked_no_more(poller: Pro
     with learner(left) as one, learner(followed) as other:
         poller.follow(gone, (target(gone, one),))
         poller.follow(stays, (target(stays, other),))
-        eventually(lambda: steps(poller, gone) == [5], timeout_seconds=10, what="the answer")
+        eventually(lambda: steps(poller, gone) == [5], timeout_seconds=PATIENCE_SECONDS, what="the answer")
         poller.follow(gone, ())
-        followed.is_asked(2)  # a question under way is over by then
         before = left.asked
-        followed.is_asked(5)
-        assert (left.asked, poller.latest(gone)) == (before, ())
+        followed.is_asked(20)
+        assert left.asked <= before + 1, "no more than a question under way"
+        assert poller.latest(gone) == ()
 
 
 def test_a_poller_that_was_stopped_before_it_began_asks_nobody() -> None:
     poller = ProgressPoller(lambda job: None)
-    before = threading.active_count()
     poller.stop()
     poller.start()
-    assert threading.active_count() == before
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("progress-")]

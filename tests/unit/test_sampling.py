@@ -203,17 +203,35 @@ def test_a_learner_that_is_to_stop_stops_its_sampler_and_whoever_waits_for_it(me
     ahead.close()
 
 
+class Polls:
+    """Called by a thread that waits, every POLL_SECONDS, to ask whether it should go on."""
+
+    def __init__(self) -> None:
+        self._calls = threading.Semaphore(0)
+
+    def __call__(self) -> bool:
+        self._calls.release()
+        return False
+
+    def wait_for(self, more: int) -> None:
+        """So many from now on: at least (more - 1) x POLL_SECONDS."""
+        while self._calls.acquire(blocking=False):
+            pass
+        for _ in range(more):
+            assert self._calls.acquire(timeout=WAIT_SECONDS)
+
+
 def test_time_spent_waiting_for_each_other_is_accounted_to_who_waits(metrics: LearnerMetrics) -> None:
-    slow = threading.Event()
+    loop, sampler = Polls(), Polls()
 
     def dawdle(number: int, pause: Pause) -> None:
         if number == 0:
-            slow.wait(0.4)
+            loop.wait_for(3)
 
-    ahead = Ahead(steps_of(Scripted(meanwhile=dawdle), metrics), metrics, pause=go_on, stopping=lambda: False)
+    ahead = Ahead(steps_of(Scripted(meanwhile=dawdle), metrics), metrics, pause=loop, stopping=sampler)
     memory_of(ahead.next())
     assert metrics.totals.phase_seconds[LoopPhase.IDLE] > 0.3
-    threading.Event().wait(0.4)  # both memories are taken all the while
+    sampler.wait_for(3)  # both memories are taken all the while
     ahead.learned()
     memory_of(ahead.next())
     ahead.learned()

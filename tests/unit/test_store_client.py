@@ -11,6 +11,7 @@ import pytest
 
 from stepstream_trainer.learner import store_client
 from stepstream_trainer.learner.store_client import StoreClient, StoreGoneError, StoreSilentError
+from tests.support.daemons import eventually
 
 PATIENCE_SECONDS = 60.0
 
@@ -55,6 +56,15 @@ def hangs(released: threading.Event) -> Callable[[Any], object]:
     return lambda store: released.wait(PATIENCE_SECONDS)
 
 
+def is_heard(client: StoreClient) -> bool:
+    """Checked at a moment at which this process has not stood still for the second that the store is given."""
+    try:
+        client.check()
+    except StoreSilentError:
+        return False
+    return True
+
+
 def test_what_is_asked_is_answered_by_one_thread() -> None:
     client = client_of(lambda: {"a": 1})
     client.tell(lambda store: store.update(b=2))  # type: ignore[attr-defined]
@@ -77,7 +87,7 @@ def test_a_store_that_answers_no_beat_is_silent(released: threading.Event) -> No
     beats = threading.Event()
     client.beat_with(lambda store: beats.set())
     assert beats.wait(PATIENCE_SECONDS)
-    client.check()
+    eventually(lambda: is_heard(client), timeout_seconds=PATIENCE_SECONDS, what="its beats are heard")
     client.tell(hangs(released))
     with pytest.raises(StoreSilentError):
         client.ask(lambda store: None, go_on)
@@ -110,9 +120,16 @@ def test_connecting_is_tried_until_somebody_listens() -> None:
 
 
 def test_what_else_is_wrong_with_connecting_is_told_to_whoever_waits() -> None:
-    client = client_of(lambda: fails(ValueError("no such address")))
-    with pytest.raises(ValueError, match="no such address"):
-        client.ask(lambda store: None, go_on)
+    is_asked = threading.Event()
+
+    def connect() -> Any:
+        assert is_asked.wait(PATIENCE_SECONDS)
+        raise ValueError("no such address")
+
+    client = client_of(connect)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no such address"):
+            client.ask(lambda store: None, is_asked.set)
 
 
 def test_what_was_asked_before_the_client_was_closed_is_still_done() -> None:
@@ -128,4 +145,4 @@ def test_what_was_asked_before_the_client_was_closed_is_still_done() -> None:
     client.beat_with(lambda store: None)
     client.tell(lambda store: done.set())
     client.close()
-    assert done.is_set()
+    assert done.wait(PATIENCE_SECONDS)

@@ -67,7 +67,7 @@ class StoreClient:
         self._requests.put(None)
 
     def ask(self, work: Callable[[Store], _T], pause: Callable[[], None]) -> _T:
-        """What `work` gives. Raises what `check` and `pause` raise, and StoreGoneError."""
+        """What `work` gives. Raises what `check` and `pause` raise."""
         request = _Request(work=work)
         self._requests.put(request)
         while not request.done.wait(PAUSE_SECONDS):
@@ -109,7 +109,7 @@ class StoreClient:
         finally:
             self._gone.set()
             while not self._requests.empty():
-                _give_up(self._requests.get())
+                self._give_up(self._requests.get())
 
     def _connected(self) -> Store | None:
         """None where the client was closed before."""
@@ -154,8 +154,7 @@ class StoreClient:
         finally:
             request.done.set()
 
-
-def _give_up(request: _Request | None) -> None:
-    if request is not None:
-        request.failure = StoreGoneError()
-        request.done.set()
+    def _give_up(self, request: _Request | None) -> None:
+        if request is not None:
+            request.failure = self._failure or StoreGoneError()
+            request.done.set()
