@@ -77,7 +77,7 @@ def test_an_example_lives_from_helm_install_to_its_end(
     shows(kubectl, STATUS="Running", LEARNERS="1/1", SIMULATORS="4/4", RESTARTS="1")
     nodes.end_learners(0)
     shows(kubectl, STATUS="Succeeded", LEARNERS="0/0", SIMULATORS="0/0", RESTARTS="1")
-    waited = kubectl("wait", "--for=condition=Complete", "tjob/pong", "--timeout=5s")
+    waited = kubectl("wait", "--for=condition=Complete", "tjob/pong", "--timeout=60s")
     assert waited == "trainingjob.stepstream.dev/pong condition met"
     assert kubectl("delete", "tjob", "pong").startswith('trainingjob.stepstream.dev "pong" deleted')
     has_worked_within_its_rights(operator)

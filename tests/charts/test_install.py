@@ -112,8 +112,8 @@ def live(cluster: Cluster) -> None:
     """A job that is made, scaled by the operator itself, suspended, resumed, finished and deleted."""
     cluster.submit(manifest(simulators={"replicas": 2, "minReplicas": 1, "maxReplicas": 3}))
     cluster.reaches("Running")
-    cluster.answer(waiting={"learnerFraction": 0.4, "simulatorFraction": 0.0})
-    eventually(lambda: len(cluster.pods("simulator")) == 3, timeout_seconds=60, what="three simulators")
+    waiting = {"learnerFraction": 0.4, "simulatorFraction": 0.0}
+    cluster.train_until(lambda: len(cluster.pods("simulator")) == 3, what="three simulators", waiting=waiting)
     cluster.edit("pong", suspend=True)
     cluster.reaches("Suspended")
     cluster.edit("pong", suspend=False)

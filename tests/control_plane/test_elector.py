@@ -43,7 +43,13 @@ Enter = Callable[..., Candidate]
 @pytest.fixture
 def enter(make_proxy: MakeProxy, namespace: str) -> Iterator[Enter]:
     """Starts a candidate for one Lease; a `hurried` one gives it up, or takes it, after seconds."""
-    patient = LeaseSettings(name="operator", namespace=namespace, retry_seconds=0.1)
+    patient = LeaseSettings(
+        name="operator",
+        namespace=namespace,
+        lease_duration_seconds=120,
+        renew_deadline_seconds=90,
+        retry_seconds=0.1,
+    )
     quick = replace(patient, lease_duration_seconds=4, renew_deadline_seconds=2.5)
     candidates: list[Candidate] = []
 
@@ -51,7 +57,8 @@ def enter(make_proxy: MakeProxy, namespace: str) -> Iterator[Enter]:
         settings = quick if hurried else patient
         proxy = make_proxy()
         lost: list[str] = []
-        elector = Elector(client_through(proxy, timeout_seconds=1.0), settings, identity, lost.append)
+        client = client_through(proxy, timeout_seconds=1.0 if hurried else 5.0)
+        elector = Elector(client, settings, identity, lost.append)
         candidates.append(Candidate(proxy, elector, lost=lost))
         candidates[-1].start()
         return candidates[-1]

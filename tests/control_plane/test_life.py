@@ -188,7 +188,11 @@ def test_a_job_that_overruns_its_deadline_fails_and_its_learners_stop(cluster: C
 
 
 def test_a_job_whose_learners_never_run_fails_after_its_pending_deadline(cluster: Cluster) -> None:
-    cluster.submit(manifest(pendingDeadlineSeconds=3, learners={"resources": {"requests": {"cpu": "4000"}}}))
+    cluster.submit(manifest(learners={"resources": {"requests": {"cpu": "4000"}}}))
+    eventually(
+        lambda: "nodes are available" in cluster.status().message, timeout_seconds=60, what="the cause is in its status"
+    )
+    cluster.edit("pong", pendingDeadlineSeconds=1)
     cluster.reaches("Failed")
     failure = cluster.status().failure
     assert failure is not None
@@ -233,8 +237,8 @@ def test_simulators_are_as_many_as_are_waited_for(
     operator.stop()
     start(scaling_rest_seconds=0.5)
     run(cluster, simulators={"replicas": replicas, "minReplicas": 1, "maxReplicas": 3})
-    cluster.answer(waiting={"learnerFraction": learner, "simulatorFraction": simulator})
-    simulators(cluster, wanted)
+    waiting = {"learnerFraction": learner, "simulatorFraction": simulator}
+    cluster.train_until(lambda: len(cluster.pods("simulator")) == wanted, what=f"{wanted} simulators", waiting=waiting)
     cluster.tells("ScaledSimulators")
 
 

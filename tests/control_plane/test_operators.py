@@ -24,7 +24,7 @@ pytestmark = pytest.mark.control_plane
 def test_of_two_operators_one_acts_and_the_other_takes_over(
     cluster: Cluster, start: StartOperator, make_proxy: MakeProxy
 ) -> None:
-    lease = {"lease_namespace": cluster.namespace, "lease_seconds": 3.0}
+    lease = {"lease_namespace": cluster.namespace, "lease_seconds": 15.0}
     proxies = [make_proxy(), make_proxy()]
     operators = [start(proxy, identity=f"operator-{n}", **lease) for n, proxy in enumerate(proxies)]
     cluster.submit(manifest())
@@ -33,14 +33,15 @@ def test_of_two_operators_one_acts_and_the_other_takes_over(
     assert proxies[1 - leader].writes == []
     proxies[leader].cut()
     cluster.edit("pong", simulators={"replicas": 4})
-    eventually(lambda: len(cluster.pods("simulator")) == 4, timeout_seconds=60, what="the other scaled")
+    eventually(lambda: len(cluster.pods("simulator")) == 4, timeout_seconds=120, what="the other scaled")
     assert operators[1 - leader].leading
 
 
 def test_an_operator_that_is_asked_to_stop_ends_its_reconcile_before_it_gives_the_lease_back(
-    cluster: Cluster, start: StartOperator, proxy: FaultProxy
+    cluster: Cluster, start: StartOperator, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    operator = start(proxy, lease_namespace=cluster.namespace)
+    monkeypatch.setattr(operator_module, "STOP_SECONDS", 60.0)
+    operator = start(proxy, lease_namespace=cluster.namespace, lease_seconds=60.0)
     written = Fault(matches=on("PATCH", "/status"), delay_seconds=1.0)
     proxy.inject(written)
     cluster.submit(manifest())
@@ -74,8 +75,8 @@ def test_an_operator_whose_reconcile_hangs_says_that_it_is_not_well(
     assert running.unhealthy() is None
     proxy.inject(Fault(matches=on("PATCH", "/status"), hang=True))
     cluster.submit(manifest())
-    eventually(running.unhealthy, timeout_seconds=10, what="it says so")
-    assert "one reconcile has taken" in (running.unhealthy() or "")
+    said = "one reconcile has taken"
+    eventually(lambda: said in (running.unhealthy() or ""), timeout_seconds=60, what="it says so")
 
 
 def test_a_whole_life_is_the_same_while_two_operators_fight_over_the_lease(
@@ -96,9 +97,11 @@ def test_a_whole_life_is_the_same_while_two_operators_fight_over_the_lease(
 
     fighting = threading.Thread(target=fight)
     fighting.start()
-    story = live(cluster)
-    ended.set()
-    fighting.join()
+    try:
+        story = live(cluster)
+    finally:
+        ended.set()
+        fighting.join()
     assert (story.jobs_by_attempt, story.left) == ({"1": 1, "2": 1, "3": 1}, 0)
 
 
@@ -111,7 +114,7 @@ def test_a_restart_of_the_api_server_in_mid_life_changes_nothing(
     control_plane.kill_api_server()
     control_plane.start_api_server()
     cluster.end_learners(1)
-    eventually(lambda: cluster.status().attempt == 2, timeout_seconds=60, what="a second attempt")
+    eventually(lambda: cluster.status().attempt == 2, timeout_seconds=150, what="a second attempt")
     cluster.reaches("Running")
     assert len(cluster.all(JOBS)) == 1
 
@@ -139,7 +142,9 @@ def test_failing_writes_are_repeated_until_they_succeed(
 ) -> None:
     caplog.set_level(logging.INFO)
     proxy.inject(fault)
-    monkeypatch.setattr(start(proxy).client, "_timeout_seconds", 2.0)
+    operator = start(proxy)
+    if fault.hang:
+        monkeypatch.setattr(operator.client, "_timeout_seconds", 2.0)
     cluster.submit(manifest())
     cluster.reaches("Running")
     assert fault.times == 0

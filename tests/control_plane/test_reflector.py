@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -40,7 +40,12 @@ class Follower:
 
 
 @pytest.fixture
-def follower(proxy: FaultProxy, namespace: str) -> Iterator[Follower]:
+def settings() -> ReflectorSettings:
+    return QUICK
+
+
+@pytest.fixture
+def follower(proxy: FaultProxy, namespace: str, settings: ReflectorSettings) -> Iterator[Follower]:
     relists: list[str] = []
     told: list[Key] = []
     store = Store(owner=lambda item: (namespace, item["metadata"]["name"]), changed=told.append)
@@ -50,7 +55,7 @@ def follower(proxy: FaultProxy, namespace: str) -> Iterator[Follower]:
         store,
         namespace=namespace,
         label_selector=f"{LABEL}=yes",
-        settings=QUICK,
+        settings=settings,
         on_relist=relists.append,
     )
     stop = threading.Event()
@@ -59,7 +64,7 @@ def follower(proxy: FaultProxy, namespace: str) -> Iterator[Follower]:
     yield Follower(reflector, relists, told)
     stop.set()
     proxy.cut()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -68,7 +73,7 @@ def holds(follower: Follower, expected: dict[str, str]) -> None:
 
 
 def watching(follower: Follower, proxy: FaultProxy) -> None:
-    assert follower.reflector.synced.wait(10)
+    assert follower.reflector.synced.wait(60)
     eventually(lambda: any(r.is_watch for r in proxy.requests), timeout_seconds=60, what="a watch")
 
 
@@ -85,6 +90,7 @@ def test_what_lacks_the_label_is_never_seen(follower: Follower, admin: Client, n
     assert (namespace, "other") not in follower.told
 
 
+@pytest.mark.parametrize("settings", [replace(QUICK, read_timeout_seconds=60.0)], ids=["patient"])
 def test_changes_and_deletions_arrive_by_watch_alone(
     follower: Follower, proxy: FaultProxy, admin: Client, namespace: str
 ) -> None:
@@ -164,8 +170,11 @@ def test_an_unusable_watch_event_leads_to_a_new_list(
 def test_a_connection_that_goes_silent_is_given_up_after_the_read_timeout(
     follower: Follower, proxy: FaultProxy, admin: Client, namespace: str
 ) -> None:
-    proxy.inject(Fault(matches=on("GET", watch=True), after_events=1, hang=True))
-    watching(follower, proxy)
+    fault = Fault(matches=on("GET", watch=True), after_events=1, hang=True)
+    proxy.inject(fault)
+    proxy.reset_connections()  # a watch may have begun before
+    assert fault.hit.wait(60)
+    follower.relists.clear()
     admin.create(CONFIG_MAPS, namespace, config_map("seen", "1"))
     admin.create(CONFIG_MAPS, namespace, config_map("unseen", "1"))
     holds(follower, {"seen": "1", "unseen": "1"})

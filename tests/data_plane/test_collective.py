@@ -35,7 +35,7 @@ def test_a_learner_that_dies_is_noticed_by_who_waits_for_it() -> None:
 
 
 def test_a_learner_that_hangs_is_waited_for_no_longer_than_the_time_allows() -> None:
-    with collective_processes(2, address(), timeout_seconds=3, count=1) as processes:
+    with collective_processes(2, address(), timeout_seconds=15, count=1) as processes:
         for process in processes:
             next_line(process)
             assert next_line(process) == WAITING

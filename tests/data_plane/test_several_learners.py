@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stepstream_protos.v1 import stream_pb2 as pb
+from stepstream_trainer.learner.homes import PATIENCE_SECONDS as HELP_AFTER_SECONDS
 from stepstream_trainer.learner.homes import Need
-from stepstream_trainer.learner.homing import homing
+from stepstream_trainer.learner.homing import Hub, homing
 from stepstream_trainer.learner.leasing import Service
 from stepstream_trainer.metrics import new_registry
 from stepstream_trainer.rows import ENDED
@@ -47,25 +48,23 @@ class Learners:
         with ThreadPoolExecutor(LEARNERS) as threads:
             return list(threads.map(lambda end: end.play(steps), self.ends))
 
-    def simulators_at(self, rank: int) -> int:
-        return self.ends[rank].server.service().simulators
+    def served_by(self) -> list[int]:
+        """How many simulators each has."""
+        return [end.server.service().simulators for end in self.ends]
 
 
 @contextmanager
-def learners(*names: str, simulators: int) -> Iterator[Learners]:
+def learners(*names: str, simulators: int, guests_after_seconds: float = HELP_AFTER_SECONDS) -> Iterator[Learners]:
     """With simulators of these names, which is as many as have come yet of `simulators`."""
     config = config_of(CARTPOLE, environments=4, simulators=simulators, learners=LEARNERS)
     with tempfile.TemporaryDirectory(prefix="st-") as path:
         directory, shared = Path(path), dict[int, Need]()
-        ends = [
-            LearnerEnd(
-                config,
-                directory,
-                rank=rank,
-                homing=homing(NeedsInMemory(rank=rank, shared=shared), rank=rank, learners=LEARNERS),
-            )
-            for rank in range(LEARNERS)
+        homings = [
+            homing(NeedsInMemory(rank=rank, shared=shared), rank=rank, learners=LEARNERS) for rank in range(LEARNERS)
         ]
+        assert isinstance(homings[0], Hub)
+        homings[0]._homes.patience_seconds = guests_after_seconds
+        ends = [LearnerEnd(config, directory, rank=rank, homing=each) for rank, each in enumerate(homings)]
         processes = Simulators(config, f"unix:{directory}/learner-{{rank}}", directory)
         try:
             processes.start(*names)
@@ -77,7 +76,7 @@ def learners(*names: str, simulators: int) -> Iterator[Learners]:
 
 
 def test_each_simulator_serves_the_learner_where_it_is_at_home() -> None:
-    with learners("a", "b", simulators=2) as job:
+    with learners("a", "b", simulators=2, guests_after_seconds=PATIENCE_SECONDS) as job:
         rows = job.play(60)
         assert [end.server.service() for end in job.ends] == [Service(leased=4, simulators=1)] * LEARNERS
     starts = [row.observation for rank in rows for slot in rank for row in slot if row.flags & ENDED]
@@ -88,7 +87,7 @@ def test_each_simulator_serves_the_learner_where_it_is_at_home() -> None:
 def test_one_simulator_serves_both_learners() -> None:
     with learners("a", simulators=1) as job:
         assert [len(slots) for slots in job.play(20)] == [4, 4]
-        assert [job.simulators_at(rank) for rank in range(LEARNERS)] == [1, 1]
+        assert job.served_by() == [1, 1]
 
 
 def test_what_a_learner_sees_does_not_depend_on_who_serves_it() -> None:
@@ -109,10 +108,9 @@ def test_a_simulator_that_joins_takes_over_from_the_guest_at_its_learner() -> No
     with learners("a", simulators=2) as job:
         job.play(5)
         job.simulators.start("b")
-        wait_until(lambda: job.simulators_at(1) == 2, "the other has come to rank 1")
-        job.play(400)  # ends every episode
-        wait_until(lambda: [job.simulators_at(rank) for rank in range(LEARNERS)] == [1, 1], "the guest has left")
-        assert [job.simulators.metric(name, "slots") for name in "ab"] == [4.0, 4.0]
+        wait_until(lambda: job.served_by()[1] == 2, "the other has come to rank 1")
+        wait_until(lambda: bool(job.play(100)) and job.served_by() == [1, 1], "the guest has left")
+        wait_until(lambda: [job.simulators.metric(name, "slots") for name in "ab"] == [4.0, 4.0], "each has its slots")
 
 
 class Running:

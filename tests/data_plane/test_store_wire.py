@@ -72,8 +72,9 @@ def learners(**settings: object) -> Iterator[Set]:
 
 @pytest.mark.parametrize("shared", [True, False], ids=["shared memory", "wire"])
 def test_a_push_from_afar_steps_the_store_and_brings_its_parameters(
-    shared: bool, monkeypatch: pytest.MonkeyPatch
+    shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mailbox, "DIRECTORY", tmp_path)  # the machine's has those of other tests, too
     if not shared:
         monkeypatch.setattr(mailbox, "make", lambda _: None)
     alone = network()
@@ -97,7 +98,7 @@ def test_a_push_from_afar_steps_the_store_and_brings_its_parameters(
         assert 0 < sum(group.pushes) < SECONDS
         group.hosted.pull()
         assert first.values.equal(alone.values)
-    assert not [*mailbox.DIRECTORY.glob("stepstream-*")]
+    assert not [*tmp_path.iterdir()]
 
 
 def test_counts_episodes_and_needs_go_to_rank_0_and_come_back() -> None:
@@ -173,7 +174,7 @@ def test_a_rank_0_that_never_comes_is_not_waited_for_for_ever() -> None:
     started = time.monotonic()
     with pytest.raises(RanksMissingError, match="the learner of rank 0 did not come within 1 s"):
         link.dial(f"127.0.0.1:{free_ports(1)[0]}", None, lambda: None, arrival_seconds=1.0)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize("rank", [0, 3])

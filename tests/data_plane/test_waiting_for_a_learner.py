@@ -21,6 +21,7 @@ from tests.support.raw_streams import CONFIG, SPACES
 from tests.support.scripted_learner import HEARTBEAT, JOB_OVER, Inbox, actions, lease, scripted_learner
 
 SLOTS = 4
+SHORT_SECONDS = 0.3
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def address(tmp_path: Path) -> str:
 @pytest.fixture
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """With learners that say nothing."""
-    monkeypatch.setattr(standing, "SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(standing, "SILENCE_SECONDS", SHORT_SECONDS)
     monkeypatch.setattr(serving, "WATCH_SECONDS", 0.02)
 
 
@@ -73,8 +74,8 @@ def test_a_learner_that_accepts_a_stream_and_falls_silent_is_dialled_anew(addres
         assert len(inboxes) > 1
 
 
-@pytest.mark.usefixtures("short_patience")
-def test_a_lease_whose_learner_falls_silent_is_given_up(address: str) -> None:
+def test_a_lease_whose_learner_falls_silent_is_given_up(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "WATCH_SECONDS", 0.02)
     given_up = threading.Event()
 
     def leases_and_falls_silent(inbox: Inbox) -> Iterator[pb.LearnerMessage]:
@@ -82,6 +83,7 @@ def test_a_lease_whose_learner_falls_silent_is_given_up(address: str) -> None:
         inbox.wait_for(2)
         yield actions(SLOTS, sequence=1)
         inbox.wait_for(3)
+        monkeypatch.setattr(standing, "SILENCE_SECONDS", SHORT_SECONDS)
         inbox.over.wait(PATIENCE_SECONDS)
         given_up.set()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -85,7 +86,8 @@ def test_whatever_is_killed_the_job_ends_with_the_steps_it_was_asked_for(algorit
         for role in ("simulator", "learner", "simulator"):
             time.sleep(chance.uniform(0.5, 2.0))
             for pid in run.pids(role)[:1]:
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it has just ended
+                    os.kill(pid, signal.SIGKILL)
         assert run.wait() == 0, run.output()
     found = final_status(run)
     assert found["steps"] == total

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import re
 import subprocess
@@ -13,7 +12,14 @@ import pytest
 
 from stepstream_trainer.config import TrainerConfig, contract
 from tests.support.certificates import mount, new_certificates
-from tests.support.job_processes import JobProcesses, config_of, job_processes
+from tests.support.job_processes import (
+    PATIENCE_SECONDS,
+    JobProcesses,
+    TooLateError,
+    config_of,
+    disturbed,
+    job_processes,
+)
 
 CARTPOLE = {
     "job": "cartpole",
@@ -104,36 +110,43 @@ def test_several_threads_give_the_same_parameters_each_time(tmp_path: Path) -> N
 @pytest.mark.parametrize("undisturbed", JOBS[:2], indirect=True)  # the wire knows no algorithms
 def test_certificates_change_nothing(undisturbed: tuple[TrainerConfig, str], tmp_path: Path) -> None:
     config, expected = undisturbed
-    with job_processes(config, tmp_path / "run", mount(new_certificates(), tmp_path / "tls"), simulators=4) as job:
-        job.start_learner()
-        job.start_simulators(*FOUR)
+
+    def lose_a(job: JobProcesses) -> None:
         job.reach(config.total_steps // 3)
         job.restart_simulator("a")
-        assert job.finish() == expected
+
+    certificates = mount(new_certificates(), tmp_path / "tls")
+    assert disturbed(config, tmp_path, lose_a, *FOUR, certificates=certificates).digest() == expected
 
 
 def test_killed_simulators_change_nothing(undisturbed: tuple[TrainerConfig, str], tmp_path: Path) -> None:
     config, expected = undisturbed
-    with job_processes(config, tmp_path, simulators=4) as job:
-        job.start_learner()
-        job.start_simulators(*FOUR)
+
+    def lose_all(job: JobProcesses) -> None:
         for turn, name in enumerate(FOUR):
             job.reach((turn + 1) * config.total_steps // 6)
             job.restart_simulator(name)
-        assert job.finish() == expected
+
+    assert disturbed(config, tmp_path, lose_all, *FOUR).digest() == expected
 
 
 def test_a_drained_learner_goes_on_exactly(undisturbed: tuple[TrainerConfig, str], tmp_path: Path) -> None:
     config, expected = undisturbed
-    with job_processes(config, tmp_path) as job:
-        learner = job.start_learner()
-        job.start_simulators("only")
-        job.reach(config.total_steps // 3)
-        learner.terminate()
-        assert learner.wait(30) == contract.EXIT_RESUME, job.log()
-        job.start_learner()
-        assert job.finish() == expected
-        assert "resumed" in job.log()
+    job = disturbed(config, tmp_path, lambda job: drain(job, config.total_steps // 3), "only")
+    assert job.digest() == expected
+    assert "resumed" in job.log()
+
+
+def drain(job: JobProcesses, steps: int) -> None:
+    """The learner is asked to leave after so many steps, and comes back."""
+    job.reach(steps)
+    assert job.learner is not None
+    job.learner.terminate()
+    code = job.learner.wait(PATIENCE_SECONDS)
+    if code == contract.EXIT_DONE:
+        raise TooLateError
+    assert code == contract.EXIT_RESUME, job.log()
+    job.start_learner()
 
 
 @pytest.mark.timeout(900)
@@ -165,21 +178,13 @@ def killed(job: JobProcesses, learner: subprocess.Popen[bytes], seconds: float, 
 
 def test_without_its_replay_a_resumed_learner_fills_one_before_it_learns(tmp_path: Path) -> None:
     config = config_of(RAINBOW | {"checkpoint": {"intervalSeconds": 1}, "totalSteps": 8 * 2000})
-    with job_processes(config, tmp_path) as job:
-        learner = job.start_learner()
-        job.start_simulators("only")
-        job.reach(config.total_steps // 2)
-        learner.terminate()
-        assert learner.wait(60) == contract.EXIT_RESUME, job.log()
-        job.start_learner()
-        job.wait_until(lambda: "learning goes on after" in job.status().get("message", ""), "word of the empty replay")
-        assert "replay_refills" in job.log()
-        made = job.status()["updates"]
-        job.wait_until(lambda: job.status()["message"] == "", "a replay that is full enough")
-        job.finish()
-        [goes_on_at] = {int(found) for found in re.findall(r"learning_goes_on_at\W+(\d+)", job.log())}
-        learned = (job.final_status()["updates"] - made) * 32 / (config.total_steps - goes_on_at)
-        assert learned == pytest.approx(2.5, rel=0.02), "it learned while the replay filled"
+    job = disturbed(config, tmp_path, lambda job: drain(job, config.total_steps // 2), "only")
+    assert "replay_refills" in job.log()
+    [made] = [int(found) for found in re.findall(r"resumed .*updates=(\d+)", job.log())]
+    [goes_on_at] = {int(found) for found in re.findall(r"learning_goes_on_at\W+(\d+)", job.log())}
+    learned = (job.final_status()["updates"] - made) * 32 / (config.total_steps - goes_on_at)
+    assert learned == pytest.approx(2.5, rel=0.02), "it learned while the replay filled"
+    assert job.final_status()["message"] == ""
 
 
 @pytest.mark.timeout(900)
@@ -187,20 +192,19 @@ def test_without_its_replay_a_resumed_learner_fills_one_before_it_learns(tmp_pat
 def test_a_learner_killed_after_checkpoints_goes_on_exactly(given: dict[str, Any], tmp_path: Path) -> None:
     config, moments = config_of(given), random.Random(21)
     expected = digest_in_peace(config, tmp_path / "undisturbed")
-    resumed = 0
-    with job_processes(config, tmp_path / "killed") as job:
-        job.start_simulators("only")
+
+    def kill_twice(job: JobProcesses) -> None:
         for _ in range(2):
-            learner, before = job.start_learner(), job.newest_checkpoint()
+            assert job.learner is not None
+            before = job.newest_checkpoint()
             job.wait_until(lambda before=before: job.newest_checkpoint() > before, "a checkpoint of this life")
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                learner.wait(moments.uniform(0.0, 0.5))
-            resumed += "resumed" in job.log()
-            job.kill(learner)
-        job.start_learner()
-        assert job.finish() == expected
-        assert resumed == 1
-        assert "resumed" in job.log()
+            if not killed(job, job.learner, moments.uniform(0.0, 0.5), starting=False):
+                raise TooLateError
+            job.start_learner()
+
+    job = disturbed(config, tmp_path, kill_twice, "only")
+    assert job.digest() == expected
+    assert [path.read_text().count(" resumed ") for path in sorted(job.directory.glob("learner-*.log"))] == [0, 1, 1]
 
 
 def test_a_replay_that_no_machine_can_hold_is_refused_with_the_figure(tmp_path: Path) -> None:
@@ -219,14 +223,13 @@ def test_a_replay_that_no_machine_can_hold_is_refused_with_the_figure(tmp_path: 
 
 def test_environments_that_cannot_be_replayed_are_cut_where_their_simulator_was_lost(tmp_path: Path) -> None:
     config = config_of(CARTPOLE | {"environment": {"id": "CartPole-v1", "deterministic": False}, "totalSteps": 40_960})
-    with job_processes(config, tmp_path, simulators=2) as job:
-        job.start_learner()
-        job.start_simulators("a", "b")
+
+    def lose_each(job: JobProcesses) -> None:
         for name in ("a", "b", "a"):
             job.reach(job.status().get("steps", 0) + 2_000)
             job.restart_simulator(name)
-        job.finish()
-        assert job.final_status()["steps"] == config.total_steps
+
+    assert disturbed(config, tmp_path, lose_each, "a", "b").final_status()["steps"] == config.total_steps
 
 
 def runs(job: JobProcesses) -> bool:

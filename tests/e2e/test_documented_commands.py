@@ -5,7 +5,6 @@ kubectl's and helm's are typed by tests/cluster/test_documented_cluster_commands
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import subprocess
@@ -13,10 +12,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
+from stepstream_trainer.history import read_history
 from tests.support.daemons import eventually
 from tests.support.documented import ROOT, commands, made
 from tests.support.one_node.__main__ import PACKAGES
@@ -90,9 +91,9 @@ class Tour:
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    def history(self, run: str) -> list[dict[str, float]]:
+    def history(self, run: str) -> list[dict[str, Any]]:
         lines = self.directory / "runs" / run / "metrics.jsonl"
-        return [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
+        return list(read_history(lines)) if lines.exists() else []
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,7 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> Tour:
     return Tour(tmp_path_factory.mktemp("tour"))
 
 
+@pytest.mark.timeout(1200)
 def test_the_tour_of_the_readme_solves_cartpole_and_shows_it(tour: Tour) -> None:
     said = {words: tour(words) for words in TOUR}
     last = tour.history("cartpole")[-1]

@@ -94,12 +94,12 @@ def test_whatever_is_killed_on_the_way_the_learners_end_where_they_would_have_en
         backoffLimit=10,
     )
     with local_run(directory, "cart.yaml") as run:
-        run.wait_for_steps()
+        run.wait_for_checkpoint()
         os.kill(run.pids("simulator")[0], signal.SIGKILL)
-        run.wait_for_steps(more_than=run.history()[-1]["steps"])
+        run.wait_for_checkpoint()
         os.kill(run.pids("learner")[-1], signal.SIGTERM)  # drained: all stop, and go on within the attempt
         run.wait_until(lambda: "asked to be started again" in run.output(), "the learners to come back")
-        run.wait_for_steps(more_than=run.history()[-1]["steps"])
+        run.wait_for_checkpoint()
         os.kill(run.pids("learner")[-1], signal.SIGKILL)
         assert run.wait() == 0, run.output()
     assert run.status()["restarts"] == 1, "a drain does not count"

@@ -42,13 +42,16 @@ class Campaign:
 SHORT = Campaign(losses=LEARNER_EVERY + 2, seconds=2.0)
 THOROUGH = Campaign(losses=30, seconds=10.0)
 
+RETAIN = 30
+"""None is removed while it is read, though a machine stands still for half a minute."""
+
 ENDLESS: dict[str, Any] = {
     "mode": "Sync",
     "seed": 5,
     "totalSteps": 10**9,
     "learner": {"environments": 8, "groups": 2},
     "simulators": {"replicas": len(SIMULATORS)},
-    "checkpoint": {"intervalSeconds": 1, "includeReplay": True, "retain": 8},
+    "checkpoint": {"intervalSeconds": 1, "includeReplay": True, "retain": RETAIN},
 }
 # A gap must stay in the ring until it has been looked at: for seconds, of a thousand steps and more.
 PARAMETERS = {"replayCapacitySteps": 8000, "learningStartsSteps": 500, "trainingIntensity": 1}
@@ -72,7 +75,7 @@ def test_no_step_in_a_replay_spans_a_lost_process(
     job: dict[str, Any], frame_shape: tuple[int, ...], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     campaign = THOROUGH if request.config.getoption("thorough") else SHORT
-    config, store = config_of(job), CheckpointStore(tmp_path / "checkpoints", retain=8)
+    config, store = config_of(job), CheckpointStore(tmp_path / "checkpoints", retain=RETAIN)
     with job_processes(config, tmp_path, simulators=len(SIMULATORS)) as processes:
         processes.start_learner()
         processes.start_simulators(*SIMULATORS)

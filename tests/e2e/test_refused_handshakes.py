@@ -71,4 +71,4 @@ def answer_to_plain_text(port: int) -> bytes:
 
 
 def dialled(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=10)
+    return socket.create_connection(("127.0.0.1", port), timeout=60)

@@ -6,7 +6,6 @@ import os
 import signal
 import textwrap
 import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -135,7 +134,7 @@ def test_learners_that_were_asked_to_go_are_started_again_within_the_attempt(tmp
     run = Run(
         tmp_path,
         f"""
-        if len(list(pathlib.Path(".").glob("started-*"))) <= 2:
+        if len(list(pathlib.Path(".").glob(f"started-*-{{rank}}-*"))) == 1:
             wait_for(f"started-{{attempt}}-{{1 - rank}}-*")
             sys.exit({EXIT_RESUME})
         """,
@@ -151,12 +150,14 @@ def test_learners_that_were_asked_to_go_are_started_again_within_the_attempt(tmp
 
 @pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM, signal.SIGTERM]], ids=["Ctrl-C", "make's group"])
 def test_a_request_to_stop_reaches_all_learners_and_waits_for_all_of_them(
-    signals: list[signal.Signals], tmp_path: Path
+    signals: list[signal.Signals], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("stepstream_operator.local.wakeup.SAME_REQUEST_SECONDS", 600.0)
     run = Run(
         tmp_path,
         f"""
         def leave(*_):
+            wait_for("sent")
             time.sleep(0.5 * rank)
             note("left")
             os._exit({EXIT_RESUME})
@@ -170,7 +171,8 @@ def test_a_request_to_stop_reaches_all_learners_and_waits_for_all_of_them(
         wait_until(lambda: run.traces("ready") == ["1-0", "1-1"], "both are at work")
         for number in signals:
             os.kill(os.getpid(), number)
-            time.sleep(0.1)  # it is heard before the next one comes
+            wait_until(lambda: bool(run.shown.notes), "the first is heard")
+        (tmp_path / "sent").touch()
 
     threading.Thread(target=interrupt, daemon=True).start()
     status = run.supervise()

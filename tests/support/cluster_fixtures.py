@@ -104,9 +104,10 @@ def install_definition(admin: Client, definition: Object | None = None) -> None:
 
 
 def wait_for_service_account(admin: Client, namespace: str) -> None:
-    """The controller manager makes it; pods are refused without it."""
+    """The controller manager makes it; pods are refused without it. After a restart of the API server it may look the
+    other way for a minute: the longer that was gone, the longer clients back off."""
     what = f"the default service account of {namespace}"
-    eventually(lambda: admin.get(SERVICE_ACCOUNTS, namespace, "default"), timeout_seconds=60, what=what)
+    eventually(lambda: admin.get(SERVICE_ACCOUNTS, namespace, "default"), timeout_seconds=150, what=what)
 
 
 def add_nodes(admin: Client, count: int) -> None:

@@ -224,7 +224,7 @@ class Simulators:
 
     def answer(self, name: str, path: str) -> tuple[int, str]:
         """Status and text that a simulator answers with; 0 and nothing while it does not listen."""
-        connection = HTTPConnection("localhost", timeout=10)
+        connection = HTTPConnection("localhost", timeout=PATIENCE_SECONDS)
         connection.sock = socket.socket(socket.AF_UNIX)
         try:
             connection.sock.connect(f"{self._directory}/{name}.http")

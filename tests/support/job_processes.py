@@ -14,16 +14,27 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
 from stepstream_trainer.config import SimulatorsConfig, TrainerConfig, contract, dump, parse
+from stepstream_trainer.history import METRICS_FILE, read_history
 from stepstream_trainer.learner.metric_catalogue import JOB_STEPS
 from tests.support.daemons import free_ports
 
 PATIENCE_SECONDS = 240.0
 """Longer than any of these jobs runs, also on a busy machine."""
+
+ATTEMPTS = 5
+
+
+class TooLateError(AssertionError):
+    """The learner has come to its job's good end before what was waited for."""
+
+
+_NO_ANSWER = (OSError, HTTPException, ValueError)
+"""Of a process that does not listen yet, or that ends while it answers."""
 
 
 def config_of(job: Mapping[str, Any]) -> TrainerConfig:
@@ -118,10 +129,13 @@ class JobProcesses:
 
     def wait_until(self, holds: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not holds():
-            assert self.learner is None or self.learner.poll() is None, (
-                f"the learner ended before: {what}\n{self.log()}"
-            )
+        while True:
+            ended = self.learner.poll() if self.learner else None  # read first: it may end while `holds` looks
+            if holds():
+                return
+            if ended == contract.EXIT_DONE:
+                raise TooLateError(f"the job was done before: {what}\n{self.log()}")
+            assert ended is None, f"the learner ended before: {what}\n{self.log()}"
             assert time.monotonic() < deadline, f"not in time: {what}\n{self.log()}"
             time.sleep(0.02)
 
@@ -134,12 +148,15 @@ class JobProcesses:
         try:
             answer: dict[str, Any] = json.loads(self._ask("/status", simulator or "http"))
             return answer
-        except OSError:
+        except _NO_ANSWER:
             return {}
 
     def metrics(self) -> dict[str, float]:
-        """The learner's, by name and labels as they are written. Raises OSError while it does not answer."""
-        lines = self._ask("/metrics", "http").splitlines()
+        """The learner's, by name and labels as they are written; empty while it does not answer."""
+        try:
+            lines = self._ask("/metrics", "http").splitlines()
+        except _NO_ANSWER:
+            return {}
         return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[:1] != "#")}
 
     def final_status(self) -> dict[str, Any]:
@@ -154,8 +171,8 @@ class JobProcesses:
 
     def history(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
-        path = self.directory / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        path = self.directory / METRICS_FILE
+        return list(read_history(path)) if path.exists() else []
 
     def close(self) -> None:
         for process in [self.learner, *self.simulators.values()]:
@@ -163,13 +180,10 @@ class JobProcesses:
                 self.kill(process)
 
     def _steps(self) -> float:
-        try:
-            return self.metrics()[JOB_STEPS.name]
-        except OSError:
-            return 0
+        return self.metrics().get(JOB_STEPS.name, 0)
 
     def _ask(self, path: str, process: str) -> str:
-        connection = HTTPConnection("localhost", timeout=5)
+        connection = HTTPConnection("localhost", timeout=PATIENCE_SECONDS)
         connection.sock = socket.socket(socket.AF_UNIX)
         try:
             connection.sock.connect(f"{self._sockets}/{process}")
@@ -212,3 +226,27 @@ def job_processes(
             yield job
         finally:
             job.close()
+
+
+def disturbed(
+    config: TrainerConfig,
+    directory: Path,
+    disturb: Callable[[JobProcesses], None],
+    *names: str,
+    certificates: Mapping[str, Path] | None = None,
+) -> JobProcesses:
+    """A job with simulators of these names that was disturbed in its midst, after its good end.
+
+    A machine may stand still for as long as such a job takes: one that was done before is no job that was disturbed.
+    """
+    for number in range(ATTEMPTS):
+        with job_processes(config, directory / str(number), certificates, simulators=len(names)) as job:
+            job.start_learner()
+            job.start_simulators(*names)
+            try:
+                disturb(job)
+            except TooLateError:
+                continue
+            job.finish()
+            return job
+    raise AssertionError(f"{ATTEMPTS} jobs were done before they could be disturbed")

@@ -18,6 +18,7 @@ import yaml
 
 from stepstream_operator.local.sockets import remove_left_sockets
 from stepstream_trainer.config import contract
+from stepstream_trainer.history import METRICS_FILE, read_history
 
 PATIENCE_SECONDS = 240.0
 """Longer than any of these runs takes, also on a busy machine."""
@@ -84,8 +85,11 @@ class LocalRun:
 
     def wait_until(self, holds: Callable[[], bool], what: str, *, while_running: bool = True) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not holds():
-            assert not while_running or self.process.poll() is None, f"it ended before: {what}\n{self.output()}"
+        while True:
+            ended = self.process.poll() is not None  # read first: it may end while `holds` looks
+            if holds():
+                return
+            assert not (while_running and ended), f"it ended before: {what}\n{self.output()}"
             assert time.monotonic() < deadline, f"not in time: {what}\n{self.output()}"
             time.sleep(0.02)
 
@@ -98,8 +102,18 @@ class LocalRun:
 
     def history(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
-        path = self.run_directory / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        path = self.run_directory / METRICS_FILE
+        return list(read_history(path)) if path.exists() else []
+
+    def newest_checkpoint(self) -> int:
+        """Its steps; 0 where there is none."""
+        manifests = (self.run_directory / "checkpoints").glob("checkpoint-*.json")
+        return max((int(path.stem.rsplit("-", 1)[1]) for path in manifests), default=0)
+
+    def wait_for_checkpoint(self) -> None:
+        """A newer one than there is."""
+        before = self.newest_checkpoint()
+        self.wait_until(lambda: self.newest_checkpoint() > before, f"a checkpoint of more than {before} steps")
 
     def status(self) -> dict[str, Any]:
         """The job's status, from state.json."""

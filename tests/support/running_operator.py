@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -220,6 +221,16 @@ class Cluster:
         for pod in self.pods("learner"):
             attempt = int(pod["metadata"]["labels"]["stepstream.dev/attempt"])
             self.learners.answer(pod, learner_status(**({"attempt": attempt} | changes)))
+
+    def train_until(self, check: Callable[[], object], *, what: str, **changes: Any) -> None:
+        """As learners that train do, all say something new each time they are asked, until `check()` holds."""
+        steps = itertools.count(1)
+
+        def answered() -> object:
+            self.answer(steps=next(steps), **changes)
+            return check()
+
+        eventually(answered, timeout_seconds=60, what=what)
 
 
 def start_operator(cluster: Cluster, proxy: FaultProxy, **changes: Any) -> Operator:

@@ -169,13 +169,13 @@ def test_input_that_cannot_work_is_the_cause_though_another_learner_failed_first
 
 
 def test_a_failure_waits_a_moment_for_the_pod_that_explains_it() -> None:
-    failed = learner_job(failed=True, failed_at=NOW)
-    assert derived(seconds=4, previous=running(), learner_job=failed).attempt == 1
-    explained = derived(seconds=4, previous=running(), learner_job=failed, pods=(crashed_learner(),))
+    failed = learner_job(failed=True, ended_at=NOW)
+    assert derived(seconds=14, previous=running(), learner_job=failed).attempt == 1
+    explained = derived(seconds=14, previous=running(), learner_job=failed, pods=(crashed_learner(),))
     assert (explained.attempt, explained.failure and explained.failure.exit_code) == (2, 1)
-    assert derived(seconds=5, previous=running(), learner_job=failed).attempt == 2
+    assert derived(seconds=15, previous=running(), learner_job=failed).attempt == 2
     waiting = Observed(previous=running(), learner_job=failed)
-    assert next_deadline(make_job(), waiting, later(4)) == later(5)
+    assert next_deadline(make_job(), waiting, later(14)) == later(15)
 
 
 def test_a_log_is_kept_to_its_last_two_kibibytes() -> None:
@@ -199,6 +199,16 @@ def test_a_job_ends_with_its_learners() -> None:
     assert (ended.phase, ended.message) == (Phase.Succeeded, "return 18.3")
     assert ended.holds(ConditionType.Complete)
     assert ended.completion_time == "2030-01-01T12:00:00Z"
+
+
+def test_a_success_waits_a_moment_for_the_last_words_of_all_learners() -> None:
+    ended, said = learner_job(succeeded=True, ended_at=NOW), replace(ready_learner(), ended=True)
+    talking = {"previous": running(), "learner_job": ended, "pods": (said, ready_learner(name="b"))}
+    assert derived(seconds=14, **talking).phase is Phase.Running
+    assert derived(seconds=15, **talking).phase is Phase.Succeeded
+    assert next_deadline(make_job(), Observed(**talking), later(14)) == later(15)
+    for pods in ((said, replace(said, name="b")), ()):
+        assert derived(seconds=1, **talking | {"pods": pods}).phase is Phase.Succeeded
 
 
 def test_an_ended_job_stays_as_it_ended() -> None:

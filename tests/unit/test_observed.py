@@ -88,12 +88,17 @@ def test_a_pod(raw: dict[str, Any], seen: Pod) -> None:
         ({}, [{"type": "Complete", "status": "True"}], LearnerJob(attempt=2, uid="u", succeeded=True)),
         (
             {},
+            [{"type": "Complete", "status": "True", "lastTransitionTime": "2030-01-01T12:00:00Z"}],
+            LearnerJob(attempt=2, uid="u", succeeded=True, ended_at=datetime(2030, 1, 1, 12, tzinfo=UTC)),
+        ),
+        (
+            {},
             [ENDED_JOB],
             LearnerJob(
                 attempt=2,
                 uid="u",
                 failed=True,
-                failed_at=datetime(2030, 1, 1, 12, tzinfo=UTC),
+                ended_at=datetime(2030, 1, 1, 12, tzinfo=UTC),
                 failure_reason="PodFailurePolicy",
                 failure_message="m",
             ),

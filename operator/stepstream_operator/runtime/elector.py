@@ -43,7 +43,7 @@ class NotLeading(RequestFailed):
 
 
 class Elector:
-    """Follows one Lease. `lost` is called once, from the watchdog's thread, and is expected to end the process."""
+    """Follows one Lease. `lost` is called once, from a thread of the elector, and is expected to end the process."""
 
     def __init__(
         self,
@@ -57,6 +57,8 @@ class Elector:
         self._renewed_at: float | None = None
         self._seen: tuple[str, str] | None = None
         self._seen_at = 0.0
+        self._deposed = threading.Lock()
+        """Taken once, by the first to see it."""
         self.leading = threading.Event()
 
     def ensure_leading(self) -> None:
@@ -157,8 +159,9 @@ class Elector:
 
     def _depose(self, reason: str) -> None:
         self._renewed_at = None
-        log.error("lease_lost", lease=self._settings.name, identity=self.identity, reason=reason)
-        self._lost(reason)
+        if self._deposed.acquire(blocking=False):
+            log.error("lease_lost", lease=self._settings.name, identity=self.identity, reason=reason)
+            self._lost(reason)
 
     def _release(self) -> None:
         if not self.leading.is_set():

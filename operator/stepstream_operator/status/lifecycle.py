@@ -27,8 +27,9 @@ DEADLINE_EXCEEDED: Final = "DeadlineExceeded"
 PENDING_DEADLINE_EXCEEDED: Final = "PendingDeadlineExceeded"
 LEARNER_FAILED: Final = "LearnerFailed"
 
-EXPLANATION_PATIENCE: Final = timedelta(seconds=5)
-"""The code and the last log lines of a failed learner are worth so much, and a watch that is behind takes no longer."""
+EXPLANATION_PATIENCE: Final = timedelta(seconds=15)
+"""A learner's last figures, or the code and log lines it failed with, are worth so much; a watch that is behind takes
+no longer."""
 _FAILED_BY_RULE: Final = "PodFailurePolicy"
 """Reason of a Job that its podFailurePolicy failed (batch/v1)."""
 
@@ -67,7 +68,7 @@ def derive_life(job: TrainingJob, observed: Observed, now: datetime) -> Life:
         return life
     ended = observed.learner_job if _is_current(observed.learner_job, previous) else None
     if ended is not None and ended.succeeded:
-        return replace(life, stage=Stage.SUCCEEDED)
+        return life if _is_unexplained(observed, now) else replace(life, stage=Stage.SUCCEEDED)
     if ended is not None and _has_failed(job, observed, ended, now):
         life = _after_failure(job, life, learner_failure(observed, ended, now))
         if life.stage is Stage.FAILED:
@@ -83,16 +84,25 @@ def derive_life(job: TrainingJob, observed: Observed, now: datetime) -> Life:
 def _has_failed(job: TrainingJob, observed: Observed, ended: LearnerJob, now: datetime) -> bool:
     """Learners that were asked to leave and had to be killed are no failure. What a failed pod says is waited for."""
     told_to_leave = ended.deleting and _is_suspended(job, observed.previous)
+    return ended.failed and not told_to_leave and not _is_unexplained(observed, now)
+
+
+def _is_unexplained(observed: Observed, now: datetime) -> bool:
     explained_by = explanation_deadline(observed)
-    return ended.failed and not told_to_leave and (explained_by is None or now >= explained_by)
+    return explained_by is not None and now < explained_by
 
 
 def explanation_deadline(observed: Observed) -> datetime | None:
-    """Until when a failure waits for the pod that explains it: pods are watched apart from Jobs, and may come later."""
+    """Until when a Job's end waits for the pods that explain it: they are watched apart from Jobs, and may come later.
+
+    A failure is explained by the pod that failed, a success by the last words of all learners.
+    """
     ended = observed.learner_job
-    if ended is None or ended.failed_at is None or _failed_pod(observed, ended) is not None:
+    if ended is None or ended.ended_at is None:
         return None
-    return ended.failed_at + EXPLANATION_PATIENCE
+    mates = [pod for pod in observed.of_role(LEARNER) if pod.attempt == ended.attempt]
+    explained = _failed_pod(observed, ended) is not None if ended.failed else all(pod.ended for pod in mates)
+    return None if explained else ended.ended_at + EXPLANATION_PATIENCE
 
 
 def learner_failure(observed: Observed, ended: LearnerJob, now: datetime) -> Failure:

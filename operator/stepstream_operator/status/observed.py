@@ -53,8 +53,8 @@ class Pod:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LearnerJob:
-    """The learners' Job. `held` says that a queue holds it back (its own `suspend`), `failed_at` since when it has
-    failed, where a clock that others share says so, `simulator_image` which simulators fit its learners.
+    """The learners' Job. `held` says that a queue holds it back (its own `suspend`), `ended_at` since when it has
+    succeeded or failed, where a clock that others share says so, `simulator_image` which simulators fit its learners.
     """
 
     attempt: int
@@ -64,7 +64,7 @@ class LearnerJob:
     succeeded: bool = False
     simulator_image: str = ""
     failed: bool = False
-    failed_at: datetime | None = None
+    ended_at: datetime | None = None
     failure_reason: str = ""
     failure_message: str = ""
 
@@ -134,17 +134,18 @@ def observed_pod(raw: Mapping[str, Any]) -> Pod:
 
 def observed_learner_job(raw: Mapping[str, Any]) -> LearnerJob:
     metadata, status = raw["metadata"], raw.get("status", {})
-    failed = _condition(status, "Failed")
-    has_failed = failed.get("status") == "True"
+    complete, failed = (_condition(status, kind) for kind in ("Complete", "Failed"))
+    is_complete, has_failed = complete.get("status") == "True", failed.get("status") == "True"
+    ended = complete if is_complete else failed if has_failed else {}
     return LearnerJob(
         attempt=_attempt(metadata.get("labels", {})),
         uid=metadata.get("uid", ""),
         held=bool(raw.get("spec", {}).get("suspend")),
         deleting="deletionTimestamp" in metadata,
-        succeeded=_condition(status, "Complete").get("status") == "True",
+        succeeded=is_complete,
         simulator_image=(metadata.get("annotations") or {}).get(SIMULATOR_IMAGE, ""),
         failed=has_failed,
-        failed_at=_optional_time(failed.get("lastTransitionTime")) if has_failed else None,
+        ended_at=_optional_time(ended.get("lastTransitionTime")),
         failure_reason=failed.get("reason", ""),
         failure_message=failed.get("message", ""),
     )

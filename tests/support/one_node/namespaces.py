@@ -45,7 +45,7 @@ def create() -> None:
             places.state("holder.pid").write_text(found[0])
         return holder() is not None
 
-    eventually(born, timeout_seconds=10, what="the node's namespaces exist")
+    eventually(born, timeout_seconds=60, what="the node's namespaces exist")
     _join_networks()
 
 
