@@ -17,6 +17,8 @@ pytest_plugins = ["tests.support.last_lines", "tests.support.cluster_fixtures"]
 LONGEST_FIRST = ("cluster", "control_plane", "charts", "e2e", "data_plane", "unit")
 """Folders of tests: what is begun last decides how long a core has nothing to do."""
 ON_CONTROL_PLANES = {"control_plane", "charts"}
+PROGRAMS = {"charts": ("helm", "promtool"), "cluster": ("helm",)}
+"""What tests in these folders need, beside those on a control plane."""
 
 
 def _cuda_device_present() -> bool:
@@ -37,6 +39,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             on_control_plane = _folder(item.path) in ON_CONTROL_PLANES
             item.add_marker(pytest.mark.xdist_group("control plane" if on_control_plane else item.path.stem))
     _leave_out_gpu_tests(config, items)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Builds what is missing of the programs that the tests need: no test's own time goes by meanwhile."""
+    from tests.support.tools import CONTROL_PLANE_PROGRAMS, binary
+
+    wanted: set[str] = set()
+    for item in session.items:
+        if item.get_closest_marker("control_plane"):
+            wanted.update(CONTROL_PLANE_PROGRAMS)
+        wanted.update(PROGRAMS.get(_folder(item.path), ()))
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    if session.config.option.collectonly or capture is None:
+        return
+    with capture.global_and_fixture_disabled():  # it is told what is built
+        for program in sorted(wanted):
+            binary(program)
 
 
 @pytest.hookimpl(trylast=True)

@@ -108,6 +108,9 @@ RELEASE_MODULES = (
 """Of `make sbom` alone."""
 CONTROL_PLANE = ("kubernetes", "etcd", "kwok")
 """Modules that a control plane is made of."""
+CONTROL_PLANE_PROGRAMS = tuple(
+    command for module in MODULES if module.name in CONTROL_PLANE for command in module.commands
+)
 BUILD_SECONDS = "build-seconds"
 """A file beside the programs of a module."""
 
