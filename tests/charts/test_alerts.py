@@ -116,6 +116,9 @@ QUIET: dict[str, Series] = {
     "returns that hardly ever varied": {RETURN: "100x40 95x20"},
     "a checkpoint that is not too old": {AGE: "1700x60"},
     "no checkpoint for minutes": {AGE: none_since(35)},
+    "a learner of several, of which another writes": {
+        scraped(learner.CHECKPOINT_AGE, pod="pong-learner-1"): none_since(0)
+    },
     "a checkpoint that failed long ago": {CHECKPOINT_FAILURES: "0x40 1x20"},
     "slots that are free for minutes": {FREE: "0x51 2x9"},
     "three simulators started anew": {SIMULATED: restarted(3)},

@@ -7,6 +7,7 @@ import pytest
 from stepstream_operator.controller.events import MAX_NOTE, EventRecorder, Happening
 from stepstream_operator.runtime.client import Client
 from stepstream_operator.runtime.resources import EVENTS, TRAINING_JOBS, Object
+from stepstream_operator.status.words import clipped
 from tests.support.running_operator import manifest
 
 pytestmark = pytest.mark.control_plane
@@ -48,9 +49,12 @@ def test_a_job_of_the_same_name_made_anew_has_events_of_its_own(admin: Client, n
     assert told == {job["metadata"]["uid"], again["metadata"]["uid"]}
 
 
-def test_a_long_note_is_cut_and_told(admin: Client, namespace: str, job: Object) -> None:
-    EventRecorder(admin, "a").tell(job, Happening(reason="Failed", note="x" * 5000))
-    assert [len(event["note"]) for event in events(admin, namespace)] == [MAX_NOTE]
+@pytest.mark.parametrize("note", ["x" * 5000, clipped("x" * 5000, 1024), "ü" * 1000], ids=["long", "clipped", "wide"])
+def test_a_long_note_is_cut_and_told(admin: Client, namespace: str, job: Object, note: str) -> None:
+    EventRecorder(admin, "a").tell(job, Happening(reason="Failed", note=note))
+    [event] = events(admin, namespace)
+    assert note.startswith(event["note"])
+    assert MAX_NOTE - 4 < len(event["note"].encode()) <= MAX_NOTE
 
 
 def test_an_event_that_is_refused_stops_nothing(

@@ -19,7 +19,10 @@ import pytest
 from stepstream_trainer.learner import board as board_module
 from stepstream_trainer.learner import meeting
 from stepstream_trainer.learner.board import Board, CannotHostError, RankLostError, RanksMissingError
+from stepstream_trainer.learner.experience import Position
 from stepstream_trainer.learner.homes import Need
+from stepstream_trainer.learner.meeting import LearnersDifferError
+from stepstream_trainer.learner.ranks import InStep
 from tests.support.board_process import MET, board_process
 from tests.support.daemons import free_ports
 from tests.support.data_plane import wait_until
@@ -95,6 +98,19 @@ def test_all_leave_a_point_together_with_the_same_answer(address: str) -> None:
         answers = in_parallel(*(lambda board=board, rank=rank: go(board, rank) for rank, board in enumerate(boards)))
         assert answers == [[any(flag for flag, _ in each) for each in rounds]] * 3
         wait_until(lambda: boards[0].store.num_keys() <= keys_before + 3, "points of the past are deleted")
+
+
+def test_learners_that_begin_with_other_parameters_all_end_with_a_sentence(address: str) -> None:
+    def begin(board: Board, rank: int) -> str:
+        ranks = InStep(board, rank=rank, size=2, tick=go_on)
+        with pytest.raises(LearnersDifferError) as told:
+            ranks.begin_alike(Position(), lambda: f"digest{rank}")
+        return str(told.value)
+
+    with boards_of(address) as [first, second]:
+        [said] = {*in_parallel(lambda: begin(first, 0), lambda: begin(second, 1))}
+    assert str(said).startswith("learners begin with parameters that differ")
+    assert str(said).endswith("with parameters digest0, with parameters digest1")
 
 
 def test_a_call_that_was_broken_off_has_arrived_all_the_same(address: str) -> None:

@@ -80,6 +80,16 @@ def test_all_learners_end_with_the_same_parameters_and_so_does_another_run(
     assert len({each[0] for each in digests}) == 1
 
 
+def test_an_edited_budget_anneals_all_learners_alike(tmp_path: Path) -> None:
+    annealed = A2C | {"parameters": {"anneal": True}}
+    job(tmp_path / "cart.yaml", annealed, learners=2, steps=10**9, checkpoint={"intervalSeconds": 1})
+    with local_run(tmp_path, "cart.yaml") as run:
+        run.wait_for_checkpoint()
+        run.edit(totalSteps=run.newest_checkpoint() + 60_000)
+        assert run.wait() == 0, run.output()
+    assert digests_of(run, 0) == digests_of(run, 1) != []
+
+
 def test_whatever_is_killed_on_the_way_the_learners_end_where_they_would_have_ended(tmp_path: Path) -> None:
     steps = 800 * ITERATION_STEPS
     undisturbed = complete(tmp_path / "undisturbed", A2C, learners=2, steps=steps)

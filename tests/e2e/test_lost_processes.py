@@ -85,14 +85,14 @@ def test_no_step_in_a_replay_spans_a_lost_process(
             pause(processes, 2 * STATUS_SECONDS)  # what /status says may be of before the loss
             processes.wait_until(lambda: processes.status().get("steps", 0) > 0, "steps since the loss")
             enough = processes.status()["steps"] + 200
-            processes.wait_until(lambda enough=enough: newest_step(store) >= enough, "a checkpoint since the loss")
-            walk(config, frame_shape, store)
+            processes.wait_until(lambda enough=enough: bool(since(store, enough)), "a checkpoint since the loss")
+            walk(saved_replay(config, frame_shape, store, since(store, enough)[0]))
             pause(processes, campaign.seconds)
         learner = processes.learner
         assert learner is not None
         learner.terminate()
         assert learner.wait(60) == contract.EXIT_RESUME, processes.log()
-    assert violations(saved_replay(config, frame_shape, store)) == []
+    assert violations(saved_replay(config, frame_shape, store, since(store, 0)[-1])) == []
 
 
 def pause(processes: JobProcesses, seconds: float) -> None:
@@ -114,14 +114,13 @@ def lose_one(processes: JobProcesses, number: int) -> None:
     processes.wait_until(lambda: "resumed" in processes.log(), "the learner goes on from its checkpoint")
 
 
-def newest_step(store: CheckpointStore) -> int:
-    newest = store.newest()
-    return 0 if newest is None else int(newest.stem.rsplit("-", 1)[1])
+def since(store: CheckpointStore, steps: int) -> list[Path]:
+    """Manifests of the checkpoints that have so many steps or more, oldest first."""
+    return sorted(path for path in store.directory.glob("checkpoint-*.json") if path >= store.manifest_path(steps))
 
 
-def walk(config: TrainerConfig, frame_shape: tuple[int, ...], store: CheckpointStore) -> None:
-    """The newest checkpoint's replay has gaps, and no step that can be sampled spans one."""
-    replay = saved_replay(config, frame_shape, store)
+def walk(replay: Replay) -> None:
+    """It has gaps, and no step that can be sampled spans one."""
     assert violations(replay) == []
     assert gaps(replay) > 0
 
@@ -133,15 +132,13 @@ def gaps(replay: Replay) -> int:
     return held - int(np.count_nonzero(ring.flags & STEPPED)) - ring.num_slots
 
 
-def saved_replay(config: TrainerConfig, frame_shape: tuple[int, ...], store: CheckpointStore) -> Replay:
-    """The replay of the newest checkpoint."""
+def saved_replay(config: TrainerConfig, frame_shape: tuple[int, ...], store: CheckpointStore, manifest: Path) -> Replay:
+    """The replay of that checkpoint."""
     parameters = config.algorithm.parameters
     assert isinstance(parameters, QLearningParameters)
     depth = config.environment.atari.frame_stack if config.environment.is_atari else 1
     replay = Replay(replay_options(config, parameters), layout_of(frame_shape, depth), device=torch.device("cpu"))
-    found = store.load_latest(warn=pytest.fail)
-    assert found is not None
     files = ReplayFiles(replay, store.directory)
-    files.restore(found[1]["replay"])
+    files.restore(store.load(manifest)[1]["replay"])
     files.close()
     return replay

@@ -57,11 +57,12 @@ class Shown:
 class Run:
     """A run whose learners do what a script says, in a directory that they leave traces in."""
 
-    def __init__(self, directory: Path, script: str) -> None:
+    def __init__(self, directory: Path, script: str, *, retries: int = 0) -> None:
         self.directory = directory
         self.shown = Shown()
         self._script = f"import os; os.chdir({str(directory)!r})\n" + PRELUDE + textwrap.dedent(script)
         self._run = RunDirectory(directory / "run", "run")
+        self._retries = retries
 
     def supervise(self) -> JobStatus:
         job = load_job(write_job(self.directory / "cart.yaml"), ["spec.learners.replicas=2"])
@@ -89,7 +90,7 @@ class Run:
             simulators=(),
             files={},
             status_address=f"unix:{self.directory}/nobody",
-            learner_retries=0,
+            learner_retries=self._retries,
         )
 
 
@@ -179,6 +180,46 @@ def test_a_request_to_stop_reaches_all_learners_and_waits_for_all_of_them(
     assert run.traces("left") == ["1-0", "1-1"]
     assert not status.finished
     assert run.shown.notes == ["stopping: the learners write a checkpoint (Ctrl-C again: stop without one)"]
+
+
+def test_while_it_waits_for_learners_to_leave_it_does_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(
+        tmp_path,
+        f"""
+        def leave(*_):
+            time.sleep(3)
+            os._exit({EXIT_RESUME})
+        signal.signal(signal.SIGTERM, leave)
+        note("ready")
+        if rank == 1:
+            wait_for("ready-1-0-*")
+            sys.exit(3)
+        time.sleep(1000)
+        """,
+        retries=1,
+    )
+    waits, wait = list[float](), Wakeup.wait
+
+    def counted(wakeup: Wakeup, seconds: float) -> None:
+        waits.append(seconds)
+        wait(wakeup, seconds)
+
+    def interrupt() -> None:
+        wait_until(lambda: any("starts again in" in note for note in run.shown.notes), "one waits for its next life")
+        waits.clear()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Wakeup, "wait", counted)
+    threading.Thread(target=interrupt, daemon=True).start()
+    assert not run.supervise().finished
+    assert len(waits) < 50
+
+
+def test_a_log_that_somebody_removed_costs_nothing_else(tmp_path: Path) -> None:
+    run = Run(tmp_path, 'os.unlink(f"run/logs/cart-learner-{rank}.log")')
+    assert run.supervise().holds(ConditionType.Complete)
 
 
 def test_the_display_counts_the_learners(tmp_path: Path) -> None:

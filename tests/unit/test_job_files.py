@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from stepstream_operator.api import load_job
+from stepstream_operator.api.types import Resources
 from stepstream_trainer.config import ConfigurationErrors
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
@@ -69,6 +70,13 @@ def test_a_number_beyond_all_bounds_is_out_of_bounds() -> None:
 )
 def test_text_that_is_not_one_yaml_document_is_refused(text: str, message: str) -> None:
     assert refusal(text).startswith(message)
+
+
+def test_what_is_merged_in_gives_way_to_what_is_given() -> None:
+    resources = "{resources: &few {limits: {cpu: 2}, requests: {cpu: 1}}}"
+    job = load_job(JOB + f"  learners: {resources}\n  simulators: {{resources: {{<<: *few, requests: {{cpu: 2}}}}}}\n")
+    assert job.spec.learners.resources == Resources(limits={"cpu": 2}, requests={"cpu": 1})
+    assert job.spec.simulators.resources == Resources(limits={"cpu": 2}, requests={"cpu": 2})
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -178,6 +178,16 @@ def test_a_failure_waits_a_moment_for_the_pod_that_explains_it() -> None:
     assert next_deadline(make_job(), waiting, later(14)) == later(15)
 
 
+def test_of_learners_that_are_retried_apart_the_one_that_failed_too_often_is_the_cause() -> None:
+    forgiven, last = crashed_learner(log="out of memory"), crashed_learner(log="no such file", name="b")
+    assert last.termination is not None
+    last = replace(last, termination=replace(last.termination, finished_at=later(90)), earlier_failures=3)
+    failed = learner_job(failed=True, ended_at=later(90), failure_reason="MaxFailedIndexesExceeded")
+    assert derived(seconds=91, previous=running(), learner_job=failed, pods=(forgiven,)).attempt == 1
+    seen = derived(seconds=91, previous=running(), learner_job=failed, pods=(forgiven, last))
+    assert (seen.attempt, seen.failure and seen.failure.log) == (2, "no such file")
+
+
 def test_a_log_is_kept_to_its_last_two_kibibytes() -> None:
     seen = after_failure(log="x" * 10_000 + "end")
     assert seen.failure is not None

@@ -20,7 +20,7 @@ from stepstream_trainer.learner.homes import Need
 from stepstream_trainer.learner.ledger import Ledger, Totals
 from stepstream_trainer.learner.ranks import News, Order
 
-GO_ON = Order(done=False, save=True, mode=Mode.Async, calibrating=False)
+GO_ON = Order(done=False, save=True, mode=Mode.Async, calibrating=False, total_steps=1000)
 
 
 def no_wait(_: Callable[[], bool]) -> None:

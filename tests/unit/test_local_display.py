@@ -82,6 +82,13 @@ class TestFigures:
     def test_a_sparkline_runs_from_the_lowest_to_the_highest(self, values: list[float], bars: str) -> None:
         assert sparkline(values) == bars
 
+    @given(st.lists(st.floats(), max_size=50))
+    def test_no_return_that_an_environment_can_give_ends_the_display(self, returns: list[float]) -> None:
+        history = ReturnHistory()
+        for each in returns:
+            history.add(each)
+        assert len(sparkline(history.points)) == len(history.points)
+
 
 def make_view(figures: Figures | None = None, *, unix_time: float = 1_700_000_012.0, phase: str = "Running") -> RunView:
     return RunView(

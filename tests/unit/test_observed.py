@@ -60,6 +60,10 @@ END = Termination(exit_code=1, reason="Error", log="log", finished_at=datetime(2
             pod(waiting="CrashLoopBackOff", termination=END),
         ),
         (raw_pod(conditions=[{"type": "Ready", "status": "True"}]), pod(ready=True)),
+        (
+            {"metadata": {"name": "p", "annotations": {"batch.kubernetes.io/job-index-failure-count": "2"}}},
+            Pod(name="p", role="", earlier_failures=2),
+        ),
         (raw_pod(conditions=[{"type": "DisruptionTarget", "status": "True"}]), pod(disrupted=True)),
         (
             raw_pod(conditions=[{"type": "PodScheduled", "status": "False", "message": "no cpu"}]),

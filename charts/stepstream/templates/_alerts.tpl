@@ -64,13 +64,16 @@ annotations:
             "summary" (printf "The newest checkpoint of %s is too old" $job)
             "description" "A crash now would lose {{ $value | humanizeDuration }} of training.") | nindent 6 }}
     - alert: StepstreamCheckpointTooOld
-      # The age is NaN, which differs from itself, until the first checkpoint is written.
-      expr: stepstream_learner_checkpoint_age_seconds != stepstream_learner_checkpoint_age_seconds
+      # An age is NaN, which differs from itself, until a learner has written a checkpoint; of several, one writes them.
+      # NaN is the highest of nothing but NaN.
+      expr: |
+        max by (namespace, training_job) (stepstream_learner_checkpoint_age_seconds)
+          != max by (namespace, training_job) (stepstream_learner_checkpoint_age_seconds)
       for: {{ $rule.checkpointAgeSeconds }}s
       labels: {severity: warning}
       {{- include "stepstream.annotations" (dict "root" . "alert" "StepstreamCheckpointTooOld"
             "summary" (printf "%s has written no checkpoint yet" $job)
-            "description" "A crash now would lose everything that learner {{ $labels.pod }} has learned.") | nindent 6 }}
+            "description" "A crash now would lose everything that it has learned.") | nindent 6 }}
     - alert: StepstreamCheckpointFailing
       expr: sum by (namespace, training_job, pod) (increase(stepstream_learner_checkpoint_failures_total[15m])) > 0
       labels: {severity: critical}

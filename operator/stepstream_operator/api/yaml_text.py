@@ -33,6 +33,9 @@ class YamlDocument:
     lines: dict[str, int] = field(default_factory=dict)
 
 
+_MERGE: Final = "tag:yaml.org,2002:merge"
+
+
 class _Loader(yaml.SafeLoader):
     pass
 
@@ -82,7 +85,6 @@ def _documents(loader: _Loader) -> Iterator[YamlDocument]:
 
 def _plain(loader: _Loader, node: yaml.Node, path: str, lines: dict[str, int]) -> Any:
     if isinstance(node, yaml.MappingNode):
-        loader.flatten_mapping(node)
         return _plain_mapping(loader, node, path, lines)
     if isinstance(node, yaml.SequenceNode):
         return [_plain(loader, item, f"{path}[{index}]", lines) for index, item in enumerate(node.value)]
@@ -90,17 +92,26 @@ def _plain(loader: _Loader, node: yaml.Node, path: str, lines: dict[str, int]) -
 
 
 def _plain_mapping(loader: _Loader, node: yaml.MappingNode, path: str, lines: dict[str, int]) -> dict[Any, Any]:
-    values: dict[Any, Any] = {}
-    for key_node, value_node in node.value:
-        key = key_node.value
+    names: set[str] = set()
+    for key_node, _ in node.value:
         line = key_node.start_mark.line + 1
         if not isinstance(key_node, yaml.ScalarNode):
             raise YamlError(
                 problem="a name must be a plain word (is this a template that was not rendered?)", line=line
             )
-        if key in values:
-            raise YamlError(problem=f"{key} is given twice", line=line)
-        key_path = f"{path}.{key}" if path else key
-        lines[key_path] = line
-        values[key] = _plain(loader, value_node, key_path, lines)
+        if key_node.value in names and key_node.tag != _MERGE:
+            raise YamlError(problem=f"{key_node.value} is given twice", line=line)
+        names.add(key_node.value)
+    values: dict[Any, Any] = {}
+    for key_node, value_node in _merged(loader, node):
+        key_path = f"{path}.{key_node.value}" if path else key_node.value
+        lines[key_path] = key_node.start_mark.line + 1
+        values[key_node.value] = _plain(loader, value_node, key_path, lines)
     return values
+
+
+def _merged(loader: _Loader, node: yaml.MappingNode) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
+    """What `<<` merges in, and what is given here, which comes before that; the same whenever an alias leads here."""
+    loader.flatten_mapping(node)
+    node.value = list({key_node.value: (key_node, value_node) for key_node, value_node in node.value}.values())
+    yield from node.value

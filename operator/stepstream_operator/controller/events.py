@@ -56,7 +56,7 @@ class EventRecorder:
             "reportingInstance": self._instance[:128],
             "action": "Reconcile",
             "reason": happening.reason,
-            "note": happening.note[:MAX_NOTE],
+            "note": happening.note.encode()[:MAX_NOTE].decode(errors="ignore"),
             "type": "Warning" if happening.warning else "Normal",
             "regarding": {
                 "apiVersion": TRAINING_JOBS.api_version,

@@ -1,5 +1,6 @@
 """The figures of a learner's /status that people look at, parsed once, and the little history a display keeps."""
 
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ class ReturnHistory:
         self._spacing = 1
 
     def add(self, episode_return: float | None) -> None:
-        if episode_return is None:
+        if episode_return is None or not math.isfinite(episode_return):
             return
         if self._seen % self._spacing == 0:
             self.points.append(episode_return)
@@ -120,4 +121,6 @@ def sparkline(values: Sequence[float]) -> str:
     low, high = min(values), max(values)
     if low == high:
         return _BARS[0] * len(values)
+    if math.isinf(high - low):
+        return sparkline([value / 2 for value in values])
     return "".join(_BARS[int((value - low) / (high - low) * (len(_BARS) - 1))] for value in values)

@@ -64,11 +64,14 @@ class Process:
             os.killpg(self.child.pid, number)
 
     def log_tail(self) -> str:
-        """The last of what it wrote in this life, at most TAIL_BYTES."""
-        with self.spec.log.open("rb") as file:
-            end = file.seek(0, os.SEEK_END)
-            file.seek(max(self.log_offset, end - TAIL_BYTES))
-            return file.read().decode(errors="replace")
+        """The last of what it wrote in this life, at most TAIL_BYTES; nothing where somebody has removed it."""
+        try:
+            with self.spec.log.open("rb") as file:
+                end = file.seek(0, os.SEEK_END)
+                file.seek(max(self.log_offset, end - TAIL_BYTES))
+                return file.read().decode(errors="replace")
+        except OSError:
+            return ""
 
 
 def start(spec: ProcessSpec, *, note: str) -> Process:

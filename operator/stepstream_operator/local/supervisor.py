@@ -256,7 +256,8 @@ class Supervisor:
         return self._stop_requests_heeded > 0
 
     def _seconds_until_next(self) -> float:
-        dues = [kept.due for kept in [*self._learners, *self._simulators] if kept.due is not None]
+        waiting = [] if self._stopping else [*self._learners, *self._simulators]
+        dues = [kept.due for kept in waiting if kept.due is not None]
         return min([self._asked_at + TICK_SECONDS, *dues]) - time.monotonic()
 
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from stepstream_operator.api import TrainingJob
 from stepstream_operator.api.status_types import MAX_LOG, MAX_MESSAGE, ConditionType, Failure, JobStatus
+from stepstream_operator.children.learner_job import RETRIES_APART
 from stepstream_operator.children.names import LEARNER
 from stepstream_operator.status.observed import LearnerJob, Observed, Pod, parse_time
 from stepstream_operator.status.troubles import how_it_ended, role_troubles
@@ -32,6 +33,8 @@ EXPLANATION_PATIENCE: Final = timedelta(seconds=15)
 no longer."""
 _FAILED_BY_RULE: Final = "PodFailurePolicy"
 """Reason of a Job that its podFailurePolicy failed (batch/v1)."""
+_RETRIED_IN_VAIN: Final = "MaxFailedIndexesExceeded"
+"""Reason of a Job of which one index has failed too often (batch/v1)."""
 
 LEARNERS_LOST: Final = "LearnersLost"
 """Reason of a false Ready: learners were ready, and are not any more. It lasts until they are ready again."""
@@ -252,7 +255,10 @@ def _is_invalid(ended: LearnerJob) -> bool:
 
 
 def _failed_pod(observed: Observed, ended: LearnerJob) -> Pod | None:
-    """The first to fail is the cause, the others often fail because of it; but input that cannot work, before all."""
+    """The first to fail is the cause, the others often fail because of it; but input that cannot work, before all.
+
+    Of learners that are retried apart, the earlier failures were forgiven: the last one that its index had left counts.
+    """
     failed = [
         pod
         for pod in observed.of_role(LEARNER)
@@ -263,6 +269,8 @@ def _failed_pod(observed: Observed, ended: LearnerJob) -> Pod | None:
     ]
     if _is_invalid(ended):
         failed = [pod for pod in failed if pod.termination and pod.termination.exit_code == EXIT_INVALID]
+    if ended.failure_reason == _RETRIED_IN_VAIN:
+        failed = [pod for pod in failed if pod.earlier_failures >= RETRIES_APART]
     return min(failed, key=_ended_at, default=None)
 
 

@@ -7,12 +7,14 @@ processes. Nothing after this file looks into a raw object.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from stepstream_operator.api.status_types import JobStatus
 from stepstream_operator.children.names import ATTEMPT_LABEL, LEARNER, ROLE_LABEL, SIMULATOR_IMAGE
 from stepstream_operator.status.report import LearnerReport
 from stepstream_trainer.config.contract import EXIT_DONE
+
+_EARLIER_FAILURES: Final = "batch.kubernetes.io/job-index-failure-count"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +51,8 @@ class Pod:
     waiting_message: str = ""
     termination: Termination | None = None
     """The end of the container's latest life, also while the next one waits or runs."""
+    earlier_failures: int = 0
+    """Of pods of the same index, where the Job retries each index apart."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,7 +123,7 @@ def observed_pod(raw: Mapping[str, Any]) -> Pod:
         uid=metadata.get("uid", ""),
         controller=_controller(metadata),
         role=labels.get(ROLE_LABEL, ""),
-        attempt=_attempt(labels),
+        attempt=_count(labels, ATTEMPT_LABEL),
         ended=status.get("phase") in ("Succeeded", "Failed"),
         ready=_condition(status, "Ready").get("status") == "True",
         running="running" in state,
@@ -129,6 +133,7 @@ def observed_pod(raw: Mapping[str, Any]) -> Pod:
         waiting=state.get("waiting", {}).get("reason", ""),
         waiting_message=state.get("waiting", {}).get("message", ""),
         termination=_termination(ended) if ended else None,
+        earlier_failures=_count(metadata.get("annotations") or {}, _EARLIER_FAILURES),
     )
 
 
@@ -138,7 +143,7 @@ def observed_learner_job(raw: Mapping[str, Any]) -> LearnerJob:
     is_complete, has_failed = complete.get("status") == "True", failed.get("status") == "True"
     ended = complete if is_complete else failed if has_failed else {}
     return LearnerJob(
-        attempt=_attempt(metadata.get("labels", {})),
+        attempt=_count(metadata.get("labels", {}), ATTEMPT_LABEL),
         uid=metadata.get("uid", ""),
         held=bool(raw.get("spec", {}).get("suspend")),
         deleting="deletionTimestamp" in metadata,
@@ -180,8 +185,8 @@ def _controller(metadata: Mapping[str, Any]) -> str:
     return next((owner["uid"] for owner in owners if owner.get("controller")), "")
 
 
-def _attempt(labels: Mapping[str, str]) -> int:
-    text = labels.get(ATTEMPT_LABEL, "")
+def _count(texts: Mapping[str, str], name: str) -> int:
+    text = texts.get(name, "")
     return int(text) if text.isdecimal() else 0
 
 

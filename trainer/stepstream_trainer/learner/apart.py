@@ -106,7 +106,7 @@ class Visitor(_Apart):
 
     def agree(self, decide: Callable[[Sequence[News]], Order], news: News) -> Order:
         done = self._shared.account(steps=0, updates=0, news=news).enough
-        return Order(done=done, save=False, mode=Mode.Async, calibrating=False)
+        return Order(done=done, save=False, mode=Mode.Async, calibrating=False, total_steps=None)
 
     def gather(self, state: State) -> Sequence[State]:
         return ()

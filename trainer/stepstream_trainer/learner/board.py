@@ -22,6 +22,7 @@ from stepstream_trainer.learner.homes import Need
 from stepstream_trainer.learner.meeting import (
     BoardError,
     CannotHostError,
+    LearnersDifferError,
     Meeting,
     Pause,
     RankLostError,
@@ -99,7 +100,7 @@ class Board:
         """Wait until all learners are at this point; whether any came with its flag set: the same answer for all.
 
         All learners must come to the same points in the same order. A call that `pause` breaks off has arrived all the
-        same. Raises RankLostError, and whatever `pause` raises.
+        same. Raises RankLostError, LearnersDifferError, and whatever `pause` raises.
         """
         number, self._arrivals = self._arrivals, self._arrivals + 1
         theirs = keys(f"arrived/{number}", range(self._world_size))
@@ -107,7 +108,8 @@ class Board:
         self._ask(lambda store: store.set(own, f"{int(flag)}{point}"), pause)
         self._wait_for(theirs, pause)
         said = [value.decode() for value in self._ask(lambda store: store.multi_get(theirs), pause)]
-        assert {each[1:] for each in said} == {point}, f"learners are at different points: {said}"
+        if {each[1:] for each in said} != {point}:
+            raise LearnersDifferError(f"learners are at different points: {', '.join(each[1:] for each in said)}")
         if number > 0:  # whoever is here has read the answer of the point before
             self._client.tell(lambda store: store.delete_key(f"arrived/{number - 1}/{self._rank}"))
         return any(each[0] == "1" for each in said)

@@ -239,7 +239,8 @@ class Leasing:
         for grant in self._table.grants(self._clock()):
             self._open(self._streams[grant.stream], grant)
         for number in self._table.spent():
-            self._end(self._streams[number])
+            if (stream := self._streams.get(number)) is not None:  # ending one lets go of the lock: others may end, too
+                self._end(stream)
         leased = self._table.num_leased
         total = len(self._slots.reward)
         self._metrics.leases_stand(leased=leased, free=total - leased, streams=len(self._streams))

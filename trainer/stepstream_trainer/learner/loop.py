@@ -116,6 +116,7 @@ class LearnerLoop:
         self._saved_steps = 0
         self._evaluate = False
         """Whether what is saved now is to be evaluated."""
+        self._total_steps = parts.targets.total_steps
         self._boundary: State = {}
         """What is to be saved of the moment after the last iteration."""
 
@@ -187,8 +188,12 @@ class LearnerLoop:
 
     def _agree(self) -> Order:
         """What to do now; rank 0 says it, and hears of the others' episodes."""
-        returns, lengths = self._parts.episodes.take_news()
-        return self._parts.ranks.agree(self._decide, News(returns=returns, lengths=lengths))
+        parts = self._parts
+        parts.targets.follow()
+        returns, lengths = parts.episodes.take_news()
+        order = parts.ranks.agree(self._decide, News(returns=returns, lengths=lengths))
+        self._total_steps = order.total_steps or parts.targets.total_steps
+        return order
 
     def _decide(self, news: Sequence[News]) -> Order:
         parts, steps = self._parts, self._position.steps
@@ -199,7 +204,13 @@ class LearnerLoop:
         done = parts.targets.met(steps, parts.episodes.recent)
         due = time.monotonic() - self._saved_at >= self._interval_seconds
         save = self._evaluate or due
-        return Order(done=done, save=save, mode=parts.modes.mode, calibrating=parts.modes.calibrating)
+        return Order(
+            done=done,
+            save=save,
+            mode=parts.modes.mode,
+            calibrating=parts.modes.calibrating,
+            total_steps=parts.targets.total_steps,
+        )
 
     def _sample(self, order: Order) -> Sampling:
         """Begin to collect from where the loop stands."""
@@ -249,7 +260,7 @@ class LearnerLoop:
 
     def _learn(self, gathered: Gathered[Any]) -> None:
         parts, position = self._parts, self._position
-        progress = parts.targets.progress(position.steps)
+        progress = min(1.0, position.steps / self._total_steps)
         updates, started = 0, time.perf_counter()
         for learned in parts.experience.learn(gathered, position, progress):
             updates += 1

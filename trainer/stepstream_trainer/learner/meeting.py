@@ -59,6 +59,10 @@ class RankLostError(BoardError):
     """A learner that was there is not any more."""
 
 
+class LearnersDifferError(BoardError):
+    """Learners that should be at one point are not."""
+
+
 class _TooLateError(Exception):
     """Those who met here met an earlier life of this learner."""
 

@@ -19,6 +19,7 @@ from stepstream_trainer.config import Mode
 from stepstream_trainer.learner.checkpoint import State, deserialise, serialise
 from stepstream_trainer.learner.experience import Position
 from stepstream_trainer.learner.gathering import Interrupted, Pause
+from stepstream_trainer.learner.meeting import LearnersDifferError
 
 if TYPE_CHECKING:
     from stepstream_trainer.learner.board import Board
@@ -37,6 +38,8 @@ class Order:
     """Sync or Async: to collect in, from the next iteration on."""
     calibrating: bool
     """Whether that is because it is being measured."""
+    total_steps: int | None
+    """The job's budget, by which all count their progress; None where each learner goes by its own configuration."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,7 +121,10 @@ class OnlyLearner:
 
 
 class InStep:
-    """One of several learners, by what they write on the board. Raises RankLostError from every method."""
+    """One of several learners, by what they write on the board. Raises RankLostError from every method.
+
+    And LearnersDifferError where they have not come the same way.
+    """
 
     def __init__(self, board: Board, *, rank: int, size: int, tick: Pause) -> None:
         """`tick` is called while others are waited for; it must not raise."""
@@ -138,7 +144,13 @@ class InStep:
         return deserialise(data) if data else None
 
     def begin_alike(self, position: Position, digest: Callable[[], str]) -> None:
-        self._board.arrive(f"with parameters {digest()}", pause=self._tick)
+        try:
+            self._board.arrive(f"with parameters {digest()}", pause=self._tick)
+        except LearnersDifferError as error:
+            raise LearnersDifferError(
+                "learners begin with parameters that differ, as unlike processors compute them: let them run on nodes "
+                f"of one kind (spec.learners.template); {error}"
+            ) from error
 
     def collected(self, *, stop: bool) -> None:
         if stop:

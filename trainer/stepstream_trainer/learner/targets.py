@@ -33,7 +33,8 @@ class Targets:
         self._changed = changed
         self._clock = clock
         self._read_at = clock()
-        self._version = self._file_version()
+        self._version: tuple[int, int] | None = None
+        """Unknown: the file may have changed since `config` was read from it, while simulators were waited for."""
 
     @property
     def total_steps(self) -> int:
@@ -41,12 +42,7 @@ class Targets:
 
     def met(self, steps: int, recent: RecentEpisodes) -> bool:
         """Whether the budget is spent, or the mean return of a full window of episodes is reached."""
-        self._reread_if_changed()
         return steps >= self._config.total_steps or self._return_reached(recent)
-
-    def progress(self, steps: int) -> float:
-        """Fraction [0, 1] of the budget that is spent."""
-        return min(1.0, steps / self._config.total_steps)
 
     def _return_reached(self, recent: RecentEpisodes) -> bool:
         wanted = self._config.stop_when
@@ -54,7 +50,8 @@ class Targets:
             return False
         return recent.mean_return >= float(wanted.mean_return)
 
-    def _reread_if_changed(self) -> None:
+    def follow(self) -> None:
+        """Read the configuration again, if it is time and its file has changed."""
         if self._clock() - self._read_at < REREAD_SECONDS:
             return
         self._read_at = self._clock()
@@ -62,12 +59,13 @@ class Targets:
             version = self._file_version()
             if version == self._version:
                 return
-            self._version = version
+            self._version, before = version, self._config
             self._config = load_trainer_config(self._path)
         except (OSError, ConfigurationErrors) as error:
             _log.error("configuration_ignored", path=self._path, reason=error)
             return
-        self._changed(self._config)
+        if self._config != before:
+            self._changed(self._config)
 
     def _file_version(self) -> tuple[int, int]:
         status = self._path.stat()
