@@ -6,6 +6,7 @@ rest; Python's own standard error goes where it went before, so that nothing we 
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import re
 import sys
@@ -40,6 +41,7 @@ class RefusedHandshakes:
         reading, writing = os.pipe()
         os.dup2(writing, _STDERR)
         os.close(writing)
+        faulthandler.enable(self._direct)  # what a crash of native code says goes down with this process, in the pipe
         self._reader = threading.Thread(target=self._read, args=(reading,), name="native-log", daemon=True)
         self._reader.start()
         return self
@@ -48,6 +50,7 @@ class RefusedHandshakes:
         """Passes on what was written, unless a child process goes on to write."""
         sys.stderr = self._before
         os.dup2(self._direct, _STDERR)
+        faulthandler.enable(_STDERR)
         self._reader.join(timeout=1.0)
         if not self._reader.is_alive():
             os.close(self._direct)
