@@ -9,20 +9,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from stepstream_trainer.config import Mode
 from stepstream_trainer.learner import board as board_module
 from stepstream_trainer.learner import meeting
 from stepstream_trainer.learner.board import Board, CannotHostError, RankLostError, RanksMissingError
 from stepstream_trainer.learner.experience import Position
 from stepstream_trainer.learner.homes import Need
 from stepstream_trainer.learner.meeting import LearnersDifferError
-from stepstream_trainer.learner.ranks import InStep
+from stepstream_trainer.learner.ranks import InStep, News, Order
 from tests.support.board_process import MET, board_process
 from tests.support.daemons import free_ports
 from tests.support.data_plane import wait_until
@@ -111,6 +112,22 @@ def test_learners_that_begin_with_other_parameters_all_end_with_a_sentence(addre
         [said] = {*in_parallel(lambda: begin(first, 0), lambda: begin(second, 1))}
     assert str(said).startswith("learners begin with parameters that differ")
     assert str(said).endswith("with parameters digest0, with parameters digest1")
+
+
+def test_what_rank_0_decides_on_everybodys_news_holds_for_all(address: str) -> None:
+    order = Order(done=False, save=True, mode=Mode.Async, calibrating=True, total_steps=1000)
+    news, heard = News(returns=[1.5], lengths=[3]), list[News]()
+
+    def decide(of_others: Sequence[News]) -> Order:
+        heard.extend(of_others)
+        return order
+
+    def agree(board: Board, rank: int) -> Order:
+        return InStep(board, rank=rank, size=2, tick=go_on).agree(decide, news)
+
+    with boards_of(address) as [first, second]:
+        assert in_parallel(lambda: agree(first, 0), lambda: agree(second, 1)) == [order, order]
+    assert heard == [news]
 
 
 def test_a_call_that_was_broken_off_has_arrived_all_the_same(address: str) -> None:
