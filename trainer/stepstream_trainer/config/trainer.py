@@ -134,7 +134,11 @@ class CheckpointConfig:
         default=False,
         because="a replay of 1,000,000 frames takes 7 GB for each checkpoint that is retained",
     )
-    resume: bool = spec_field(doc="Start from the newest whole checkpoint where there is one.", default=True)
+    resume: bool = spec_field(
+        doc="Start from the newest whole checkpoint where there is one. Where false, every life of a learner begins "
+        "anew, also after a drain, a crash or a suspend.",
+        default=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
