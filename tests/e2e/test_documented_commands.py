@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from stepstream_trainer.history import read_history
 from tests.support.daemons import eventually
 from tests.support.documented import ROOT, commands, made
 from tests.support.one_node.__main__ import PACKAGES
+from tests.support.run_files import history_of
 
 CI = {
     "make lint types verify test",
@@ -92,8 +92,7 @@ class Tour:
         return done.stdout
 
     def history(self, run: str) -> list[dict[str, Any]]:
-        lines = self.directory / "runs" / run / "metrics.jsonl"
-        return list(read_history(lines)) if lines.exists() else []
+        return history_of(self.directory / "runs" / run)
 
 
 @pytest.fixture(scope="module")

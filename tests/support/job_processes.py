@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from stepstream_trainer.config import SimulatorsConfig, TrainerConfig, contract, dump, parse
-from stepstream_trainer.history import METRICS_FILE, read_history
 from stepstream_trainer.learner.metric_catalogue import JOB_STEPS
 from tests.support.daemons import free_ports
+from tests.support.run_files import newest_checkpoint
 
 PATIENCE_SECONDS = 240.0
 """Longer than any of these jobs runs, also on a busy machine."""
@@ -165,14 +165,7 @@ class JobProcesses:
         return answer
 
     def newest_checkpoint(self) -> int:
-        """Its steps; 0 where there is none."""
-        manifests = (self.directory / "checkpoints").glob("checkpoint-*.json")
-        return max((int(path.stem.rsplit("-", 1)[1]) for path in manifests), default=0)
-
-    def history(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl."""
-        path = self.directory / METRICS_FILE
-        return list(read_history(path)) if path.exists() else []
+        return newest_checkpoint(self.directory)
 
     def close(self) -> None:
         for process in [self.learner, *self.simulators.values()]:

@@ -18,7 +18,7 @@ import yaml
 
 from stepstream_operator.local.sockets import remove_left_sockets
 from stepstream_trainer.config import contract
-from stepstream_trainer.history import METRICS_FILE, read_history
+from tests.support.run_files import history_of, newest_checkpoint
 
 PATIENCE_SECONDS = 240.0
 """Longer than any of these runs takes, also on a busy machine."""
@@ -101,14 +101,10 @@ class LocalRun:
         )
 
     def history(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl."""
-        path = self.run_directory / METRICS_FILE
-        return list(read_history(path)) if path.exists() else []
+        return history_of(self.run_directory)
 
     def newest_checkpoint(self) -> int:
-        """Its steps; 0 where there is none."""
-        manifests = (self.run_directory / "checkpoints").glob("checkpoint-*.json")
-        return max((int(path.stem.rsplit("-", 1)[1]) for path in manifests), default=0)
+        return newest_checkpoint(self.run_directory)
 
     def wait_for_checkpoint(self) -> None:
         """A newer one than there is."""

@@ -183,9 +183,14 @@ class Supervisor:
 
     def _start_due(self) -> None:
         now = time.monotonic()
-        for kept in [*self._learners, *self._simulators]:
-            if kept.due is not None and kept.due <= now and not self._stopping:
+        for due, kept in self._due():
+            if due <= now:
                 kept.start()
+
+    def _due(self) -> list[tuple[float, Kept]]:
+        """What is to be started, and when; nothing any more while the run stops."""
+        everybody = [] if self._stopping else [*self._learners, *self._simulators]
+        return [(kept.due, kept) for kept in everybody if kept.due is not None]
 
     def _heed_stop_requests(self) -> None:
         if self._kill_at is not None and time.monotonic() >= self._kill_at:
@@ -256,9 +261,7 @@ class Supervisor:
         return self._stop_requests_heeded > 0
 
     def _seconds_until_next(self) -> float:
-        waiting = [] if self._stopping else [*self._learners, *self._simulators]
-        dues = [kept.due for kept in waiting if kept.due is not None]
-        return min([self._asked_at + TICK_SECONDS, *dues]) - time.monotonic()
+        return min([self._asked_at + TICK_SECONDS, *(due for due, _ in self._due())]) - time.monotonic()
 
 
 def _named(kept: Sequence[Kept]) -> str:

@@ -103,8 +103,10 @@ def explanation_deadline(observed: Observed) -> datetime | None:
     ended = observed.learner_job
     if ended is None or ended.ended_at is None:
         return None
-    mates = [pod for pod in observed.of_role(LEARNER) if pod.attempt == ended.attempt]
-    explained = _failed_pod(observed, ended) is not None if ended.failed else all(pod.ended for pod in mates)
+    if ended.failed:
+        explained = _failed_pod(observed, ended) is not None
+    else:
+        explained = all(pod.ended for pod in observed.learners(ended.attempt))
     return None if explained else ended.ended_at + EXPLANATION_PATIENCE
 
 
@@ -261,11 +263,8 @@ def _failed_pod(observed: Observed, ended: LearnerJob) -> Pod | None:
     """
     failed = [
         pod
-        for pod in observed.of_role(LEARNER)
-        if pod.attempt == ended.attempt
-        and pod.termination is not None
-        and not pod.disrupted
-        and pod.termination.exit_code not in (0, EXIT_RESUME)
+        for pod in observed.learners(ended.attempt)
+        if pod.termination is not None and not pod.disrupted and pod.termination.exit_code not in (0, EXIT_RESUME)
     ]
     if _is_invalid(ended):
         failed = [pod for pod in failed if pod.termination and pod.termination.exit_code == EXIT_INVALID]

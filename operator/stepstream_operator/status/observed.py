@@ -102,12 +102,16 @@ class Observed:
     def of_role(self, role: str) -> tuple[Pod, ...]:
         return tuple(pod for pod in self.pods if pod.role == role)
 
+    def learners(self, attempt: int) -> tuple[Pod, ...]:
+        """Pods of one attempt's learners."""
+        return tuple(pod for pod in self.of_role(LEARNER) if pod.attempt == attempt)
+
     def missing_learners(self, wanted: int) -> int:
         """Of `wanted`, those that the learners' Job should have made pods for and has not; none where it should not."""
         job = self.learner_job
         if job is None or job.held or job.deleting or job.failed or job.succeeded:
             return 0
-        made = [pod for pod in self.of_role(LEARNER) if pod.attempt == job.attempt and not _has_failed(pod)]
+        made = [pod for pod in self.learners(job.attempt) if not _has_failed(pod)]
         return max(0, wanted - len(made))
 
 

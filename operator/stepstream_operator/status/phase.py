@@ -23,7 +23,7 @@ def derive_phase(job: TrainingJob, observed: Observed, life: Life) -> Phase:
         return Phase.Calibrating if calibrating else Phase.Running
     if life.failure is not None and life.failure.attempt == life.attempt - 1:
         return Phase.Restarting
-    learners = [pod for pod in observed.of_role(LEARNER) if pod.attempt == life.attempt and not pod.deleting]
+    learners = [pod for pod in observed.learners(life.attempt) if not pod.deleting]
     return Phase.Starting if any(pod.running for pod in learners) else Phase.Pending
 
 
@@ -59,7 +59,7 @@ def learners_ready(job: TrainingJob, observed: Observed, life: Life) -> bool:
 
 def ready_learners(observed: Observed, life: Life) -> int:
     """Those on their way out answer for another two minutes; simulators and users had better not count on them."""
-    return sum(pod.ready and not pod.deleting and pod.attempt == life.attempt for pod in observed.of_role(LEARNER))
+    return sum(pod.ready and not pod.deleting for pod in observed.learners(life.attempt))
 
 
 def is_queued(observed: Observed, life: Life) -> bool:

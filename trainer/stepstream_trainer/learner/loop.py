@@ -117,6 +117,7 @@ class LearnerLoop:
         self._evaluate = False
         """Whether what is saved now is to be evaluated."""
         self._total_steps = parts.targets.total_steps
+        """By which progress is counted."""
         self._boundary: State = {}
         """What is to be saved of the moment after the last iteration."""
 
